@@ -1,0 +1,47 @@
+"""`python -m benchmarks [start] [echo] [flood] [idle] [append] [death] [--kills N] [--files N]`: the targets table."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import death, screen, start
+from benchmarks.place import Row
+
+
+def main() -> None:
+    """Run what was asked for (all without words) and print target and figure side by side."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("what", nargs="*", help="start echo flood idle append death")
+    parser.add_argument("--kills", type=int, default=death.KILLS)
+    parser.add_argument("--files", type=int, default=death.FILES)
+    options = parser.parse_args()
+    known: dict[str, Callable[[], list[Row]]] = {
+        "start": start.rows,
+        "echo": screen.echo_rows,
+        "flood": screen.flood_rows,
+        "idle": screen.idle_rows,
+        "death": lambda: death.rows(options.kills, options.files),
+    }
+    wanted = options.what or [*known, "append"]
+    print(f"{platform.platform()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d %H:%M')}\n")
+    print("| what | target | measured | met |\n|---|---|---|---|")
+    for name in wanted:
+        if name == "append":
+            continue
+        for row in known[name]():
+            met = "" if row.met is None else "yes" if row.met else "NO"
+            print(f"| {row.what} | {row.target} | {row.figure} | {met} |", flush=True)
+    if "append" in wanted:
+        print()
+        sys.stdout.flush()
+        subprocess.run([sys.executable, str(Path(__file__).with_name("append.py"))], check=True)
+
+
+if __name__ == "__main__":
+    main()

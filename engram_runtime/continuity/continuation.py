@@ -1,0 +1,192 @@
+"""The continuation package: what restore_checkpoint hands to the agent that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from engram_runtime.journal.records import (
+    Checkpoint,
+    Confidence,
+    FileChange,
+    GitFacts,
+    Item,
+    Prohibition,
+    Standing,
+    ToolFact,
+    WorkingSet,
+)
+from engram_runtime.state.views import CheckpointView
+
+RECENCY_HALF_LIFE_HOURS = 24.0
+"""mcp-engram's: a checkpoint of yesterday counts half."""
+_SHARES = {
+    "goal_retention": 0.20,
+    "action_consistency": 0.20,
+    "failure_recall": 0.20,
+    "working_set_stability": 0.15,
+    "replanning_rate": 0.10,
+    "redundant_exploration": 0.15,
+}
+_CONSTRAINTS = {
+    "overflow": "The last session overflowed its context window: work in smaller steps and hand off earlier.",
+    "rate_limit": "The last session ended at a rate limit of its model.",
+    "overloaded": "The last session ended because the model's service was overloaded.",
+    "auth": "The last session ended because its login or key was refused.",
+    "oom": "The last session ran out of memory: avoid running the same load again.",
+    "hang": "The last session hung in the call shown as last_tool.",
+}
+
+
+class ExecutionPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the work stopped in the middle of something, and of what."""
+
+    in_execution: bool
+    last_tool: str = ""
+    last_prompt: str = ""
+
+
+class Continuation(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys of mcp-engram's continuation, and what was observed besides.
+
+    `standings` gives, in the same order as the list of that name, who stands behind each item: "verified" (Engram
+    saw it), "claimed" (the agent said so) or "contradicted".
+    """
+
+    goal: str
+    completed: tuple[str, ...]
+    in_progress: tuple[str, ...]
+    blocked: tuple[str, ...]
+    preferred_next: tuple[str, ...]
+    must_not_redo: tuple[Prohibition, ...]
+    must_preserve: tuple[str, ...]
+    working_set: WorkingSet
+    active_constraints: tuple[str, ...]
+    blocked_reasons: tuple[str, ...]
+    continuation_confidence: float
+    confidence_breakdown: Confidence
+    execution_position: ExecutionPosition
+    standings: dict[str, tuple[Standing, ...]]
+    modified_files: tuple[FileChange, ...]
+    last_tool: ToolFact | None
+    last_failure: str | None
+    verdict: str | None
+    git: GitFacts | None
+    summary: str
+
+
+class ContinuityScore(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the version before a checkpoint still holds, each 0..1; None where there is nothing to compare."""
+
+    goal_retention: float | None = None
+    action_consistency: float | None = None
+    failure_recall: float | None = None
+    working_set_stability: float | None = None
+    replanning_rate: float | None = None
+    redundant_exploration: float | None = None
+    composite: float | None = None
+
+
+def continuation(view: CheckpointView, *, now: datetime) -> Continuation:
+    """The package of a checkpoint with content, its confidence weighed with the age it has at `now`."""
+    content = view.content or Checkpoint()
+    confidence = confidence_at(view, now=now)
+    running = content.last_tool is not None and content.last_tool.status in ("running", "interrupted")
+    return Continuation(
+        goal=content.goal,
+        completed=_texts(content.completed),
+        in_progress=_texts(content.in_progress),
+        blocked=_texts(content.blocked),
+        preferred_next=_texts(content.preferred_next),
+        must_not_redo=content.must_not_redo,
+        must_preserve=_texts(content.must_preserve),
+        working_set=content.working_set,
+        active_constraints=_constraints(content),
+        blocked_reasons=tuple(f"{item.text}: {item.evidence}" for item in content.blocked if item.evidence),
+        continuation_confidence=confidence.total(),
+        confidence_breakdown=confidence,
+        execution_position=ExecutionPosition(
+            in_execution=running or bool(content.in_progress),
+            last_tool=_tool_line(content.last_tool),
+            last_prompt=content.last_prompt,
+        ),
+        standings={
+            "completed": tuple(item.standing for item in content.completed),
+            "in_progress": tuple(item.standing for item in content.in_progress),
+        },
+        modified_files=content.modified_files,
+        last_tool=content.last_tool,
+        last_failure=content.last_failure.text if content.last_failure else None,
+        verdict=str(content.verdict) if content.verdict else None,
+        git=content.git,
+        summary=content.summary,
+    )
+
+
+def confidence_at(view: CheckpointView, *, now: datetime) -> Confidence:
+    """The confidence a checkpoint was composed with, its recency taken at `now`."""
+    confidence = (view.content or Checkpoint()).confidence
+    aged = 0.5 ** (hours_between(view.created_at, now) / RECENCY_HALF_LIFE_HOURS)
+    return msgspec.structs.replace(confidence, recency=round(min(aged, confidence.recency), 3))
+
+
+def continuity_score(current: Checkpoint, earlier: Checkpoint | None) -> ContinuityScore:
+    """What of `earlier` is still in `current` (mcp-engram's six measures by its weights, scaled to sum 1).
+
+    Rates of what is bad (replanning, redundant exploration) count as 1 − rate in the composite.
+    """
+    if earlier is None:
+        return ContinuityScore()
+    then_open = _keys((*earlier.in_progress, *earlier.preferred_next))
+    now_known = _keys((*current.completed, *current.in_progress, *current.blocked, *current.preferred_next))
+    done = _keys(earlier.completed)
+    scores = {
+        "goal_retention": _overlap(
+            set(current.goal.casefold().split()), set(earlier.goal.casefold().split())
+        ),
+        "action_consistency": _share(then_open & now_known, then_open),
+        "failure_recall": 1.0 if earlier.last_failure is None or current.last_failure is not None else 0.0,
+        "working_set_stability": _overlap(set(current.working_set.files), set(earlier.working_set.files)),
+        "replanning_rate": 1 - _overlap(_keys(current.preferred_next), _keys(earlier.preferred_next)),
+        "redundant_exploration": 1 - _share(done - _keys(current.in_progress), done),
+    }
+    composite = sum(
+        share * (1 - scores[name] if name in ("replanning_rate", "redundant_exploration") else scores[name])
+        for name, share in _SHARES.items()
+    ) / sum(_SHARES.values())
+    rounded = {name: round(value, 3) for name, value in scores.items()}
+    return ContinuityScore(**rounded, composite=round(composite, 3))
+
+
+def hours_between(at: str, now: datetime) -> float:
+    """Hours from a journal timestamp to `now`, never negative (clocks are set back)."""
+    then = datetime.fromisoformat(at)
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return max(0.0, (now - then).total_seconds() / 3600)
+
+
+def _texts(items: Sequence[Item]) -> tuple[str, ...]:
+    return tuple(item.text for item in items)
+
+
+def _tool_line(tool: ToolFact | None) -> str:
+    return f"{tool.tool}: {tool.summary}".rstrip(": ") if tool else ""
+
+
+def _constraints(content: Checkpoint) -> tuple[str, ...]:
+    said = _CONSTRAINTS.get(content.verdict.kind) if content.verdict else None
+    return (said,) if said else ()
+
+
+def _keys(items: Iterable[Item]) -> set[str]:
+    return {" ".join(item.text.split()).casefold() for item in items}
+
+
+def _overlap(one: set[str], other: set[str]) -> float:
+    return len(one & other) / len(one | other) if one | other else 1.0
+
+
+def _share(part: set[str], whole: set[str]) -> float:
+    return len(part) / len(whole) if whole else 1.0

@@ -1,0 +1,1 @@
+"""The journal: the events, their format, and the one file whose loss is a loss."""

@@ -1,0 +1,1 @@
+"""The MCP server: Engram's tools for agents, over stdio and streamable HTTP."""

@@ -1,0 +1,139 @@
+"""What the tools know of the session that calls them, and what they may do: append events, write checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from engram_runtime.errors import NotFound
+from engram_runtime.journal.events import Event, TaskAttached
+from engram_runtime.journal.records import CheckpointReason
+from engram_runtime.state.views import CheckpointView, TaskView
+
+if TYPE_CHECKING:
+    from engram_runtime.runtime import Runtime
+
+CheckpointWriter = Callable[[CheckpointReason, str, int | None], CheckpointView | None]
+"""(reason, trigger, trigger_position) → the checkpoint of the session's task; None: nothing changed."""
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolContext:
+    """The host's side of the tools: a supervisor, or `engram mcp` on its own. Callables may come from any thread.
+
+    `user` stands for the default user id. `current_task` is the task the session works on; None of it: the journal's
+    word for the session. `write_checkpoint` None: checkpoints are composed from the journal's state alone.
+    `before_call(client, version)` comes before each tool runs, `on_call(tool, summary)` too, for those who watch;
+    `on_listed(client)` when the client was given the tools: from then on the agent has them; `on_task(task)` when the
+    session was moved to another task.
+    """
+
+    project: str
+    session: str | None = None
+    user: str = "default"
+    current_task: Callable[[], int | None] | None = None
+    write_checkpoint: CheckpointWriter | None = None
+    before_call: Callable[[str, str], None] = _nothing
+    on_call: Callable[[str, str], None] = _nothing
+    on_listed: Callable[[str], None] = _nothing
+    on_task: Callable[[int], None] = _nothing
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool."""
+
+    runtime: Runtime
+    context: ToolContext
+    tool: str
+    now: datetime
+
+    def record(self, *events: Event) -> tuple[int, ...]:
+        """Append events for the calling session; durable on return."""
+        return self.runtime.append(*events, session=self.context.session, project=self.context.project)
+
+    def user(self, given: str) -> str:
+        """The user meant: the host's, where the agent left the default."""
+        return self.context.user if given == "default" else given
+
+    def task(self, task: int) -> TaskView:
+        """A task of this project. Raises NotFound that says where to look."""
+        found = self.runtime.state.task(task)
+        if found is None or found.project != self.context.project:
+            reason = "does not exist" if found is None else "belongs to another project"
+            raise NotFound(f"Task {task} {reason}.", hint="Call list_tasks to see the tasks of this project.")
+        return found
+
+    def current_task(self) -> TaskView | None:
+        """The task the session works on, if there is one."""
+        if self.context.current_task is not None:
+            known = self.context.current_task()
+        else:
+            session = self.runtime.state.session(self.context.session) if self.context.session else None
+            known = session.task if session else None
+        return self.runtime.state.task(known) if known is not None else None
+
+    def task_or_current(self, task: int | None) -> TaskView | None:
+        """The task that was named, else the session's. A named one becomes the session's, if it has none."""
+        if task is None:
+            return self.current_task()
+        named = self.task(task)
+        if self.current_task() is None:
+            self.attach(named.id)
+        return named
+
+    def attach(self, task: int) -> None:
+        """From now on the session works on this task."""
+        current = self.current_task()
+        if self.context.session is not None and (current is None or current.id != task):
+            self.record(TaskAttached(task=task))
+            self.context.on_task(task)
+
+    def checkpoint(
+        self, task: TaskView, reason: CheckpointReason, position: int | None
+    ) -> CheckpointView | None:
+        """Write a checkpoint if the state changed; the task's latest one either way."""
+        current = self.current_task()
+        written: CheckpointView | None
+        if self.context.write_checkpoint is not None and current is not None and current.id == task.id:
+            written = self.context.write_checkpoint(reason, self.tool, position)
+        else:
+            written = self._write(task, reason, position, debounce=True)
+        return written or self.runtime.state.checkpoint_version(task.id)
+
+    def checkpoint_of_what_was_said(self, task: TaskView) -> CheckpointView | None:
+        """The task's latest checkpoint, made anew if agents said something since (its writer debounced, or died)."""
+        state = self.runtime.state
+        latest = state.checkpoint_version(task.id)
+        said = [row.position for row in state.progress(task=task.id)]
+        said += [row.memory for row in state.failures(task=task.id, limit=1)]
+        said += [row.memory for row in state.handoffs(task=task.id, limit=1)]
+        if max(said, default=0) <= (latest.id if latest else 0):
+            return latest
+        return self._write(task, "AUTO_SAVE", None, debounce=False) or latest
+
+    def _write(
+        self, task: TaskView, reason: CheckpointReason, position: int | None, *, debounce: bool
+    ) -> CheckpointView | None:
+        from engram_runtime.mcp.checkpoints import write_checkpoint
+
+        current = self.current_task()
+        mine = current is not None and current.id == task.id
+        return write_checkpoint(
+            self.runtime,
+            task.id,
+            reason,
+            trigger=self.tool,
+            position=position,
+            facts_of=self.context.session if mine else task.last_session,
+            session=self.context.session,
+            project=self.context.project,
+            debounce=debounce,
+        )

@@ -1,0 +1,360 @@
+"""Tools about checkpoints, hand-offs and interruptions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from engram_runtime.continuity.continuation import continuity_score
+from engram_runtime.continuity.interruptions import intelligence
+from engram_runtime.errors import NotFound
+from engram_runtime.journal.events import (
+    CheckpointRestored,
+    HandoffRecorded,
+    InterruptionReason,
+    InterruptionReported,
+)
+from engram_runtime.journal.records import CheckpointReason, JSONObject, Prohibition, WorkingSet
+from engram_runtime.mcp.catalogue import Tool
+from engram_runtime.mcp.context import Call
+from engram_runtime.mcp.described import kind_of, package
+from engram_runtime.mcp.schema import Answer, Arguments, Id, Text
+from engram_runtime.state.views import CheckpointView, FailureView, MemoryRow, TaskView
+
+RestoreMode = Literal["FULL", "SELECTIVE", "NONE"]
+MOST_MEMORIES: dict[RestoreMode, int] = {"FULL": 20, "SELECTIVE": 10, "NONE": 0}
+"""mcp-engram's caps of related memories."""
+IMPORTANT = 0.5
+"""Least importance of a memory in SELECTIVE mode; failures always count."""
+_CHECKPOINT_REASONS: dict[InterruptionReason, CheckpointReason] = {
+    "overflow": "OVERFLOW",
+    "rate_limit": "RATE_LIMIT",
+}
+_OPEN = ("planning", "in_progress", "blocked", "review")
+
+
+class Forbidden(Arguments, frozen=True, kw_only=True):
+    """One entry of must_not_redo (see `records.Prohibition`)."""
+
+    action: Text
+    reason: str = ""
+    scope: str = ""
+    expires_at: str | None = None
+
+
+class WorkedWith(Arguments, frozen=True, kw_only=True):
+    """A working set (see `records.WorkingSet`)."""
+
+    files: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+
+
+class SessionHandoff(Arguments, frozen=True, kw_only=True):
+    """Parameters of session_handoff."""
+
+    summary: Text
+    completed: tuple[str, ...] = ()
+    in_progress: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
+    must_not_redo: Annotated[
+        tuple[str | Forbidden, ...],
+        Meta(description="reason e.g. already_completed, failed_dont_retry, user_forbidden"),
+    ] = ()
+    must_preserve: tuple[str, ...] = ()
+    working_set: WorkedWith | None = None
+    user_id: str = "default"
+    task_id: Id | None = None
+
+
+class RestoreCheckpoint(Arguments, frozen=True, kw_only=True):
+    """Parameters of restore_checkpoint."""
+
+    task_id: Id
+    version: Annotated[Id, Meta(description="default: the latest")] | None = None
+    memory_restore_mode: RestoreMode = "SELECTIVE"
+    user_id: str = "default"
+
+
+class ListCheckpoints(Arguments, frozen=True, kw_only=True):
+    """Parameters of list_checkpoints."""
+
+    task_id: Id
+    limit: Annotated[int, Meta(ge=1, le=200)] = 10
+    user_id: str = "default"
+
+
+class ReportInterruption(Arguments, frozen=True, kw_only=True):
+    """Parameters of report_interruption; `session_id` is the session it happened to, if not this one."""
+
+    reason: InterruptionReason
+    context: JSONObject | None = None
+    session_id: str | None = None
+    user_id: str = "default"
+
+
+class HandedOff(Answer, frozen=True, kw_only=True):
+    """Answer of session_handoff."""
+
+    LISTED = ("result", "memory_id", "task_id", "checkpoint_version")
+    result: str
+    memory_id: int
+    task_id: int | None
+    checkpoint_id: int | None
+    checkpoint_version: int | None
+    continuation_confidence: float | None
+
+
+class Restored(Answer, frozen=True, kw_only=True):
+    """Answer of restore_checkpoint."""
+
+    LISTED = ("task_id", "version", "continuation", "related_memories", "related_failures")
+    task_id: int
+    version: int
+    kind: str
+    checkpoint_reason: str
+    created_at: str
+    source_session_id: str | None
+    failure_signature: str | None
+    continuation: JSONObject
+    memory_restore_mode: str
+    related_memories: list[JSONObject]
+    related_failures: list[JSONObject]
+    memory_filter_applied: str
+    continuity_score: JSONObject
+
+
+class Checkpoints(Answer, frozen=True, kw_only=True):
+    """Answer of list_checkpoints."""
+
+    task_id: int
+    checkpoints: list[JSONObject]
+    total: int
+
+
+class Reported(Answer, frozen=True, kw_only=True):
+    """Answer of report_interruption."""
+
+    ok: bool
+    reason: str
+    result: str
+    intelligence: JSONObject
+
+
+class NoCheckpoint(NotFound):
+    """A task without a checkpoint (of that version): `fallback` says what there is instead."""
+
+    def __init__(self, message: str, *, hint: str, task: int, fallback: JSONObject) -> None:
+        super().__init__(message, hint=hint)
+        self.structured: JSONObject = {"task_id": task, "fallback": fallback}
+
+
+def session_handoff(call: Call, given: SessionHandoff) -> HandedOff:
+    """What this session leaves for the next: a memory, and a checkpoint of the task."""
+    task = call.task_or_current(given.task_id)
+    (position,) = call.record(
+        HandoffRecorded(
+            summary=given.summary,
+            completed=_said(given.completed),
+            in_progress=_said(given.in_progress),
+            blocked=_said(given.blocked),
+            next_steps=_said(given.next_steps),
+            must_not_redo=tuple(_prohibition(entry) for entry in given.must_not_redo),
+            must_preserve=_said(given.must_preserve),
+            working_set=_working_set(given.working_set),
+            user=call.user(given.user_id),
+            task=task.id if task else None,
+        )
+    )
+    checkpoint = call.checkpoint(task, "MANUAL_HANDOFF", position) if task else None
+    kept = f", checkpoint version {checkpoint.version} of task {checkpoint.task}" if checkpoint else ""
+    return HandedOff(
+        result=f"Hand-off kept{kept}.",
+        memory_id=position,
+        task_id=task.id if task else None,
+        checkpoint_id=checkpoint.id if checkpoint else None,
+        checkpoint_version=checkpoint.version if checkpoint else None,
+        continuation_confidence=checkpoint.confidence if checkpoint else None,
+    )
+
+
+def restore_checkpoint(call: Call, given: RestoreCheckpoint) -> Restored:
+    """The continuation package; the session works on the task from now on, unless it is closed."""
+    task = call.task(given.task_id)
+    if given.version is None:
+        # What was said since the last checkpoint (debounced, or the writer died) must not be missing.
+        checkpoint = call.checkpoint_of_what_was_said(task)
+    else:
+        checkpoint = call.runtime.state.checkpoint_version(task.id, given.version)
+    if checkpoint is None:
+        raise _no_checkpoint(call, task, given.version)
+    parent = None
+    if checkpoint.parent_version is not None:
+        parent = call.runtime.state.checkpoint_version(task.id, checkpoint.parent_version)
+    if task.status in _OPEN:
+        call.attach(task.id)
+    call.record(
+        CheckpointRestored(task=task.id, checkpoint=checkpoint.id, mode=given.memory_restore_mode, to="agent")
+    )
+    score = (
+        continuity_score(checkpoint.content, parent.content if parent else None)
+        if checkpoint.content
+        else None
+    )
+    mode = given.memory_restore_mode
+    rows = call.runtime.memory.rows(task=task.id, limit=200) if mode != "NONE" else []
+    chosen = [
+        row for row in rows if mode == "FULL" or row.importance >= IMPORTANT or row.memory_type == "failure"
+    ]
+    chosen.sort(key=lambda row: (-row.importance, -row.id))
+    return Restored(
+        task_id=task.id,
+        source_session_id=checkpoint.session,
+        memory_restore_mode=mode,
+        related_memories=[_related(row) for row in chosen[: MOST_MEMORIES[mode]]],
+        related_failures=[_failure(row) for row in call.runtime.state.failures(task=task.id, limit=10)],
+        memory_filter_applied=_filter_in_words(mode),
+        continuity_score=msgspec.to_builtins(score) if score else {},
+        **package(checkpoint, call.now),
+    )
+
+
+def list_checkpoints(call: Call, given: ListCheckpoints) -> Checkpoints:
+    """Checkpoints of a task, newest first."""
+    task = call.task(given.task_id)
+    found = call.runtime.state.checkpoints(task.id, limit=given.limit)
+    return Checkpoints(task_id=task.id, checkpoints=[_listed(view) for view in found], total=task.checkpoints)
+
+
+def report_interruption(call: Call, given: ReportInterruption) -> Reported:
+    """The agent says that its work is cut off."""
+    task = call.current_task()
+    call.record(
+        InterruptionReported(
+            reason=given.reason,
+            context=given.context or {},
+            reported_session=given.session_id,
+            user=call.user(given.user_id),
+            task=task.id if task else None,
+        )
+    )
+    if task is not None:
+        call.checkpoint(task, _CHECKPOINT_REASONS.get(given.reason, "AUTO_SAVE"), None)
+    return Reported(
+        ok=True,
+        reason=given.reason,
+        result="Interruption recorded; the next session's recall_memory shows it first.",
+        intelligence=msgspec.to_builtins(intelligence(given.reason)),
+    )
+
+
+def _no_checkpoint(call: Call, task: TaskView, version: int | None) -> NoCheckpoint:
+    wanted = f"checkpoint version {version}" if version is not None else "checkpoint"
+    fallback = {
+        "task": {"id": task.id, "name": task.name, "goal": task.goal, "status": task.status},
+        "associated_memories_count": len(call.runtime.memory.rows(task=task.id, limit=None)),
+        "hint": f"Call get_task(task_id={task.id}) for what is known of it.",
+    }
+    hint = f"Call list_checkpoints(task_id={task.id})." if task.checkpoints else str(fallback["hint"])
+    return NoCheckpoint(f"Task {task.id} has no {wanted}.", hint=hint, task=task.id, fallback=fallback)
+
+
+def _prohibition(entry: str | Forbidden) -> Prohibition:
+    if isinstance(entry, str):
+        return Prohibition(action=entry)
+    return Prohibition(
+        action=entry.action, reason=entry.reason, scope=entry.scope, expires_at=entry.expires_at or None
+    )
+
+
+def _working_set(given: WorkedWith | None) -> WorkingSet | None:
+    if given is None or not (given.files or given.tools or given.artifacts):
+        return None
+    return WorkingSet(files=_said(given.files), tools=_said(given.tools), artifacts=_said(given.artifacts))
+
+
+def _listed(view: CheckpointView) -> JSONObject:
+    return {
+        "checkpoint_id": view.id,
+        "version": view.version,
+        "parent_version": view.parent_version,
+        "kind": kind_of(view),
+        "reason": view.reason,
+        "triggered_by_event": view.trigger,
+        "source_session_id": view.session,
+        "source_memory_id": view.trigger_position,
+        "continuation_confidence": view.confidence,
+        "failure_signature": view.trigger if view.reason == "FAILURE" else None,
+        "created_at": view.created_at,
+        "changed_files": view.changed_files,
+    }
+
+
+def _related(row: MemoryRow) -> JSONObject:
+    return {
+        "memory_id": row.id,
+        "category": row.category,
+        "importance": row.importance,
+        "content": row.content,
+        "metadata_type": row.memory_type,
+    }
+
+
+def _failure(row: FailureView) -> JSONObject:
+    return {
+        "memory_id": row.memory,
+        "error": row.error,
+        "component": row.component,
+        "severity": row.severity,
+        "root_cause": row.root_cause,
+        "fix": row.fix,
+        "timestamp": row.created_at,
+    }
+
+
+def _filter_in_words(mode: RestoreMode) -> str:
+    if mode == "NONE":
+        return "no memories"
+    if mode == "FULL":
+        return f"all memories of the task, at most {MOST_MEMORIES[mode]}"
+    return f"importance ≥ {IMPORTANT} or failures, at most {MOST_MEMORIES[mode]}"
+
+
+def _said(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text for text in texts if text.strip())
+
+
+CONTINUITY_TOOLS: tuple[Tool, ...] = (
+    Tool(
+        "session_handoff",
+        "Leave what the next session needs: before ending, when context runs low, at milestones.",
+        SessionHandoff,
+        HandedOff,
+        session_handoff,
+    ),
+    Tool(
+        "restore_checkpoint",
+        "Continue a task: goal, done, in progress, what must not be redone, files. Before other work on it.",
+        RestoreCheckpoint,
+        Restored,
+        restore_checkpoint,
+    ),
+    Tool(
+        "list_checkpoints",
+        "Checkpoints of a task, newest first.",
+        ListCheckpoints,
+        Checkpoints,
+        list_checkpoints,
+        reads=True,
+    ),
+    Tool(
+        "report_interruption",
+        "Say that work is being cut off; answers what it means for going on.",
+        ReportInterruption,
+        Reported,
+        report_interruption,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Engram: launches, watches and shows coding agents; the terminal application and its supervisor."""

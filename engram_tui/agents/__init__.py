@@ -1,0 +1,1 @@
+"""What differs between agent CLIs, one adapter a file behind one contract (`base.Adapter`)."""

@@ -1,0 +1,54 @@
+"""Tool calls in words: the line a person reads, and the files a call names as its target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+EXCERPT = 2000
+SUMMARY = 300
+SHELL_TOOLS = frozenset(("Bash", "terminal", "shell", "execute_bash", "PowerShell"))
+WRITING_TOOLS = frozenset(("Edit", "Write", "MultiEdit", "NotebookEdit", "file_editor", "str_replace_editor"))
+PATH_KEYS = ("file_path", "notebook_path", "path", "filename")
+SUMMARY_KEYS = (
+    "command",
+    "file_path",
+    "notebook_path",
+    "path",
+    "pattern",
+    "query",
+    "url",
+    "prompt",
+    "description",
+)
+
+
+def excerpt(value: object, limit: int = EXCERPT) -> str:
+    """Start and end of a long text, `limit` characters at most."""
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    if len(text) <= limit:
+        return text
+    half = (limit - 5) // 2
+    return f"{text[:half]}\n…\n{text[-half:]}"
+
+
+def summary(tool: str, tool_input: Mapping[str, Any]) -> str:
+    """One line that says what the call does: its command, path or query."""
+    for key in SUMMARY_KEYS:
+        value = tool_input.get(key)
+        if isinstance(value, str) and value.strip():
+            return " ".join(value.split())[:SUMMARY]
+    return " ".join(f"{key}={value}" for key, value in list(tool_input.items())[:4])[:SUMMARY]
+
+
+def command(tool: str, tool_input: Mapping[str, Any]) -> str:
+    """The shell command of a shell tool, else ""."""
+    value = tool_input.get("command")
+    return value if tool in SHELL_TOOLS and isinstance(value, str) else ""
+
+
+def written_paths(tool: str, tool_input: Mapping[str, Any]) -> tuple[str, ...]:
+    """Files the call will write, as named in its input."""
+    if tool not in WRITING_TOOLS or tool_input.get("command") == "view":
+        return ()
+    return tuple(v for key in PATH_KEYS if isinstance(v := tool_input.get(key), str) and v)

@@ -1,0 +1,171 @@
+"""Commands on running sessions, and showing one in this terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+
+from engram_runtime import paths
+from engram_runtime.errors import UsageError
+from engram_runtime.settings import Settings
+from engram_tui.cli.output import json_option, note, plain, print_json
+from engram_tui.client import request
+from engram_tui.discovery import SessionEntry, live_session, sessions, state_of
+
+
+@click.command("attach")
+@click.argument("session", required=False, default="")
+def attach_command(session: str) -> int:
+    """Show a running session in this terminal (the newest without SESSION)."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("attach needs a terminal.", hint="`engram sessions --json` reads without one.")
+    entry = live_session(paths.home(), session)
+    return show(entry.socket, entry.id, paths.home())
+
+
+@click.command("detach")
+@click.argument("session", required=False, default="")
+@json_option
+def detach_command(session: str, as_json: bool) -> None:
+    """Close every UI of a session; its agent goes on."""
+    entry = live_session(paths.home(), session)
+    answer = request(entry.socket, "POST", "/detach", {})
+    if as_json:
+        print_json(answer)
+        return
+    print(f"{answer['detached']} UIs of {entry.id} closed; the agent goes on")
+
+
+@click.command("stop")
+@click.argument("session", required=False, default="")
+@json_option
+def stop_command(session: str, as_json: bool) -> None:
+    """End a session's agent: TERM, after the grace KILL. Its work is checkpointed as at any end."""
+    entry = live_session(paths.home(), session)
+    answer = request(entry.socket, "POST", "/stop", {})
+    if as_json:
+        print_json(answer)
+        return
+    print(f"{entry.agent} of session {entry.id} is being ended")
+
+
+@click.command("checkpoint")
+@click.argument("session", required=False, default="")
+@click.option("--note", "text", default="", help="A note kept with it.")
+@json_option
+def checkpoint_command(session: str, text: str, as_json: bool) -> int:
+    """Write a checkpoint of a running session now."""
+    entry = live_session(paths.home(), session)
+    answer = request(entry.socket, "POST", "/checkpoint", {"note": text}, timeout=60.0)
+    if as_json:
+        print_json(answer)
+    elif answer["written"]:
+        print(f"checkpoint {answer['checkpoint']}: task #{answer['task']} v{answer['version']} is durable")
+    else:
+        note(f"no checkpoint was written: {answer['why']}")
+    return 0 if answer["written"] else 1
+
+
+def show(socket: Path, session: str, home: Path) -> int:
+    """The session's UI in this terminal until it is left; prints the one closing line."""
+    from engram_tui.app import run_session_ui
+
+    settings, warnings = Settings.load(home)
+    outcome = run_session_ui(socket, settings=settings, state=partial(state_of, home / "sessions" / session))
+    for warning in warnings:
+        note(warning)
+    return report(outcome, session)
+
+
+def report(outcome: object, session: str) -> int:
+    """Say how a UI was left; the exit code: the agent's where it ended, else 0 (detached) or 1."""
+    from engram_tui.screens.outcome import Outcome
+
+    assert isinstance(outcome, Outcome)
+    if outcome.kind == "ended" and outcome.ended is not None:
+        note(plain(outcome.ended.line))
+        return outcome.ended.exit_code
+    if outcome.kind == "detached":
+        note(
+            f"detached; the agent goes on: `engram attach {session}` comes back, `engram stop {session}` ends it"
+        )
+        return 0
+    if outcome.kind == "lost":
+        note("the supervisor is gone; `engram resume` continues from the last checkpoint")
+        return 1
+    if outcome.kind == "failed":
+        note(f"the screen failed: {outcome.error} The agent goes on: `engram attach {session}`")
+        return 1
+    return 0
+
+
+def browse() -> int:
+    """`engram` alone on a terminal: all sessions; Enter attaches to a live one or resumes its task."""
+    from engram_tui.app import run_browser
+
+    home = paths.home()
+    settings, _ = Settings.load(home)
+    outcome = run_browser(_entries(home), settings=settings, refresh=partial(_entries, home))
+    entry = outcome.entry
+    if outcome.kind != "chosen" or entry is None:
+        return 0
+    if entry.state == "live":
+        return show(entry.socket, entry.id, home)
+    if entry.task is None:
+        note(f"session {entry.id} began no task: there is nothing to resume")
+        return 1
+    code: int = _resume(entry)
+    return code
+
+
+def _resume(entry: SessionEntry) -> int:
+    from engram_tui.cli.run import resume_command
+
+    result = resume_command.main(
+        [str(entry.task), "--cwd", entry.cwd], standalone_mode=False, obj={"rest": None}
+    )
+    return result if isinstance(result, int) else 0
+
+
+def _entries(home: Path) -> Sequence[SessionEntry]:
+    """Sessions with what the journal says of them."""
+    from engram_tui.cli.home import opened
+
+    with opened() as runtime:
+        known = {view.id: view for view in runtime.state.sessions(limit=200)}
+        tasks = {view.id: view for view in runtime.state.tasks()}
+        filled = []
+        for entry in sessions(home):
+            view = known.get(entry.id)
+            task = tasks.get(view.task) if view and view.task is not None else None
+            filled.append(
+                dataclasses.replace(
+                    entry,
+                    task=task.id if task else None,
+                    task_name=task.name if task else "",
+                    goal=task.goal if task else "",
+                    last_said=(view.last_said or view.last_prompt) if view else "",
+                    last_at=view.last_event_at if view else entry.started_at,
+                    context_used=view.context.used if view and view.context else None,
+                    context_window=view.context.window if view and view.context else None,
+                    verdict=str(view.verdict or "") if view else "",
+                    interrupted=bool(task and task.interrupted),
+                    preview=_preview(runtime, task.id) if task else (),
+                )
+            )
+        return filled
+
+
+def _preview(runtime: object, task: int) -> tuple[str, ...]:
+    from engram_runtime.runtime import Runtime
+
+    assert isinstance(runtime, Runtime)
+    latest = runtime.state.checkpoint_version(task)
+    if latest is None or latest.content is None:
+        return ()
+    return tuple(latest.content.screen_tail.splitlines()[-20:])

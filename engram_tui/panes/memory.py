@@ -1,0 +1,77 @@
+"""Memory health: how much is remembered, how strong it is, whether recall finds it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from engram_tui.messages import MemoryHealth, Snapshot
+from engram_tui.panes.paint import Row, Span, row
+from engram_tui.panes.pane import PaneText
+from engram_tui.panes.words import count, fraction, size, sparkline
+
+EMPTY = (
+    "No memories in this project yet. The agent stores them with its remember tool; "
+    "`engram remember TEXT` stores one by hand."
+)
+
+
+def view(snapshot: Snapshot, now: datetime) -> PaneText:
+    """Strength, recall, categories, index, model, size: each line only if it was measured."""
+    memory = snapshot.memory
+    if not memory.total:
+        return PaneText((("none yet", "dim"),), (), EMPTY)
+    rows = [r for r in (_strength(memory), _recall(memory), _categories(memory), _index(memory)) if r]
+    return PaneText(_summary(memory), tuple(rows))
+
+
+def _summary(memory: MemoryHealth) -> tuple[Span, ...]:
+    spans: list[Span] = [(count(memory.total), "plain")]
+    if memory.index_lag:
+        spans.append((f" · {count(memory.index_lag)} not indexed", "accent"))
+    return tuple(spans)
+
+
+def _strength(memory: MemoryHealth) -> Row | None:
+    if not any(memory.histogram):
+        return None
+    return row(
+        ("  strength 0 ", "dim"),
+        sparkline(memory.histogram),
+        (" 1", "dim"),
+        right=((f"average {fraction(memory.average_strength)}", "dim"),),
+        key="strength",
+    )
+
+
+def _recall(memory: MemoryHealth) -> Row | None:
+    if not memory.recalls:
+        return None
+    share = memory.recall_hits / memory.recalls
+    superseded: tuple[Span, ...] = (
+        ((f"{count(memory.superseded)} superseded", "dim"),) if memory.superseded else ()
+    )
+    return row(
+        ("  recall ", "dim"),
+        f"{share:.0%}",
+        (f" of {count(memory.recalls)} found", "dim"),
+        right=superseded,
+        key="recall",
+    )
+
+
+def _categories(memory: MemoryHealth) -> Row | None:
+    ordered = sorted(memory.by_category.items(), key=lambda item: (-item[1], item[0]))
+    spans: list[Span] = [("  ", "plain")]
+    for i, (name, number) in enumerate(ordered):
+        spans += [(" · " if i else "", "rule"), (f"{name} ", "dim"), (count(number), "plain")]
+    return row(*spans, key="categories") if ordered else None
+
+
+def _index(memory: MemoryHealth) -> Row:
+    lag: Span = (
+        (f"index {count(memory.index_lag)} behind", "accent")
+        if memory.index_lag
+        else ("index current", "dim")
+    )
+    stored: tuple[Span, ...] = ((size(memory.size_bytes), "dim"),) if memory.size_bytes else ()
+    return row("  ", lag, (" · ", "rule"), (f"model {memory.embedder}", "dim"), right=stored, key="index")

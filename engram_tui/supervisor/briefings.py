@@ -1,0 +1,57 @@
+"""The briefing of a task, with what only the working tree tells: what changed and where HEAD is since."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engram_runtime.continuity.briefing import Briefing, render_briefing
+from engram_runtime.errors import NotFound
+from engram_runtime.journal.records import FileChange
+from engram_runtime.runtime import Runtime
+from engram_runtime.state.views import CheckpointView
+from engram_tui.watch import git_watch
+
+MEMORIES = 5
+FAILURES = 5
+
+
+def briefing_for(runtime: Runtime, task: int, cwd: Path, *, budget: int | None = None) -> Briefing:
+    """The briefing of a task's latest checkpoint as of now. Raises NotFound for an unknown task."""
+    view = runtime.state.task(task)
+    if view is None:
+        raise NotFound(f"There is no task {task}.", hint="See `engram tasks`.")
+    checkpoint = runtime.state.checkpoint_version(task)
+    git = git_watch.git_facts(str(cwd))
+    sessions = runtime.state.sessions_of_task(task)
+    return render_briefing(
+        view,
+        checkpoint,
+        now=datetime.now(UTC),
+        budget_tokens=budget or runtime.settings.briefing_tokens,
+        session=sessions[-1] if sessions else None,
+        failures=runtime.state.failures(task=task, limit=FAILURES),
+        changed_since=changed_since(checkpoint, cwd),
+        head=git.head if git else None,
+    )
+
+
+def changed_since(checkpoint: CheckpointView | None, cwd: Path) -> tuple[FileChange, ...]:
+    """Files that differ from HEAD now and were not known to when the checkpoint was written: the user's, presumably
+    (nobody was supervised meanwhile).
+    """
+    if checkpoint is None or checkpoint.content is None:
+        return ()
+    known = {c.path for c in checkpoint.content.modified_files}
+    known.update(checkpoint.content.dirty_before)
+    return tuple(
+        FileChange(
+            path=f.path,
+            change=f.change,
+            by="user",
+            tracked=f.tracked,
+            evidence="changed since the checkpoint",
+        )
+        for f in git_watch.changed_files(str(cwd)) or ()
+        if f.path not in known
+    )

@@ -1,0 +1,54 @@
+"""`--events FILE`: the session's events as JSON lines, as they become durable (redacted, as the journal has them)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engram_runtime.errors import StoreError
+
+if TYPE_CHECKING:
+    from engram_runtime.runtime import Runtime
+
+POLL_S = 0.5
+
+
+class EventsFile:
+    """Follows one session in the journal. Raises OSError where the file cannot be opened."""
+
+    def __init__(self, path: Path, session: str) -> None:
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._session = session
+        self._after = 0
+
+    async def follow(self, runtime: Runtime) -> None:
+        """Write what is new until cancelled."""
+        while True:
+            await asyncio.to_thread(self.write_new, runtime)
+            await asyncio.sleep(POLL_S)
+
+    def write_new(self, runtime: Runtime) -> None:
+        """Write all events after the last one written."""
+        try:
+            new = runtime.events(after=self._after, limit=10_000, session=self._session)
+        except StoreError:
+            return  # said elsewhere; what is readable later is written later
+        for recorded in new:
+            line = {
+                "position": recorded.position,
+                "at": recorded.at,
+                "kind": recorded.kind,
+                "session": recorded.session,
+                "payload": recorded.payload,
+            }
+            self._file.write(msgspec.json.encode(line) + b"\n")
+            self._after = recorded.position
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,99 @@
+"""Answering the agent's hooks: at once, except where the answer must wait for something durable or for the tools."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from engram_runtime.journal.events import BriefingInjected
+from engram_runtime.journal.records import CheckpointReason
+from engram_tui.agents.base import Adapter
+from engram_tui.supervisor.endpoint import Endpoint
+from engram_tui.supervisor.intake import Intake
+from engram_tui.watch.observations import CompactionBegan
+
+TOOLS_WAIT_S = 5.0
+TOOLS_MARGIN_S = 0.3
+"""After tools/list was answered Claude needs 100–200 ms until its first request has the tools (measured)."""
+COMPACTION_WAIT_S = 2.0
+
+
+class Hooks:
+    """Takes hook calls of one agent.
+
+    `briefing(source)` gives the text for a (re)started conversation, None for nothing; `checkpoint(reason, trigger)`
+    writes one and returns when it is durable.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        intake: Intake,
+        endpoint: Endpoint,
+        post: Callable[..., None],
+        briefing: Callable[[str], Awaitable[tuple[str, int | None, int | None] | None]],
+        checkpoint: Callable[[CheckpointReason, str], Awaitable[None]],
+        has_mcp: bool,
+    ) -> None:
+        self._adapter = adapter
+        self._intake = intake
+        self._endpoint = endpoint
+        self._post = post
+        self._briefing = briefing
+        self._checkpoint = checkpoint
+        self._has_mcp = has_mcp
+        self._held = False
+
+    async def answer(self, event: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Take in what a hook call tells; its answer."""
+        observations = self._adapter.on_hook(event, payload)
+        self._intake.take(observations)
+        if any(isinstance(o, CompactionBegan) for o in observations):
+            await _bounded(self._checkpoint("COMPACTION", f"{event} {payload.get('trigger', '')}".strip()))
+        context: str | None = None
+        if self._adapter.gives_briefing(event, payload):
+            context = await self._context(event, str(payload.get("source", "")))
+        if self._has_mcp and not self._held and self._adapter.holds_for_tools(event):
+            self._held = True
+            await self._tools_listed()
+        return self._adapter.hook_answer(event, payload, context)
+
+    async def _context(self, event: str, source: str) -> str | None:
+        given = await self._briefing(source)
+        if given is None:
+            return None
+        text, task, checkpoint = given
+        if task is not None:
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            tokens = (len(text.encode()) + 3) // 4
+            self._post(
+                BriefingInjected(
+                    task=task,
+                    checkpoint=checkpoint,
+                    channel=f"{event}({source})",
+                    tokens=tokens,
+                    digest=digest,
+                )
+            )
+        return text
+
+    async def _tools_listed(self) -> None:
+        """Wait until the MCP client has the tools, bounded: an agent whose client fails starts without them."""
+        until = time.monotonic() + TOOLS_WAIT_S
+        while time.monotonic() < until:
+            listed = self._endpoint.tools_listed
+            if listed is not None and time.monotonic() - listed >= TOOLS_MARGIN_S:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def _bounded(work: Awaitable[None]) -> None:
+    """Wait for a checkpoint, but never hold up the agent's compaction for long."""
+    try:
+        async with asyncio.timeout(COMPACTION_WAIT_S):
+            await work
+    except TimeoutError:
+        return

@@ -1,0 +1,160 @@
+"""Sessions whose supervisor died: found by their lock, closed with a checkpoint from journal, transcript and tree.
+
+Idempotent, one winner: whoever can take the session's lock does it, others leave it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from engram_runtime.continuity.checkpoint import closed, compose, gather, same_state
+from engram_runtime.errors import EngramError
+from engram_runtime.journal import events as ev
+from engram_runtime.journal.records import FileChange, Verdict
+from engram_runtime.mcp.unsupervised import record_the_dead
+from engram_runtime.runtime import Runtime
+from engram_runtime.state.views import SessionView
+from engram_tui.agents.registry import adapter
+from engram_tui.supervisor.aftermath import changes_left, end_agent
+from engram_tui.supervisor.intake import Intake, Live
+from engram_tui.supervisor.spec import SessionFile, SessionFolder
+from engram_tui.supervisor.states import SessionState
+from engram_tui.supervisor.tasks import task_name
+from engram_tui.watch import git_watch
+from engram_tui.watch.observations import Observation, Prompted
+
+TOLD_TWICE = ("PromptSubmitted", "ToolStarted", "ToolFinished")
+"""Kinds that hooks and transcript both tell."""
+
+
+def recover_lost(runtime: Runtime) -> list[str]:
+    """Close every lost session of the home; one line for people on each. A read-only home is left as it is."""
+    lines: list[str] = []
+    folder = runtime.home / "sessions"
+    if not folder.is_dir() or not runtime.health().writable:
+        return lines
+    record_the_dead(runtime)
+    for path in sorted(folder.iterdir()):
+        session = SessionFolder(runtime.home, path.name)
+        info = _unfinished(session)
+        if info is None:
+            continue
+        try:
+            session.lock()
+        except OSError:
+            continue  # its supervisor lives
+        try:
+            if _unfinished(session) is not None:
+                lines.append(_close(runtime, session, info))
+        except EngramError as error:
+            lines.append(f"session {info.id} was lost, and its checkpoint could not be written: {error}")
+        finally:
+            session.unlock()
+    return lines
+
+
+def _unfinished(session: SessionFolder) -> SessionFile | None:
+    try:
+        info = msgspec.json.decode(session.info_path.read_bytes(), type=SessionFile)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return None if info.ended or info.mode == "mcp" else info
+
+
+def _close(runtime: Runtime, folder: SessionFolder, info: SessionFile) -> str:
+    view = runtime.state.session(info.id)
+    if view is None or view.ended_at is not None:
+        folder.write_info(msgspec.structs.replace(info, ended=True))
+        return f"session {info.id} was lost before anything was recorded"
+    agent_line = end_agent(view)
+    told = _told_by_transcript(view)
+    task = _read_rest(runtime, view, told)
+    verdict = Verdict(kind="lost", evidence=_evidence(view, info, agent_line))
+    if (files := _files_left(runtime, view, told)) and task is not None:
+        runtime.append(ev.FilesObserved(changes=files), session=view.id, project=view.project)
+    checkpoint = (
+        _write_checkpoint(runtime, view.id, task, Path(view.cwd), verdict) if task is not None else ""
+    )
+    runtime.append(ev.SessionEnded(verdict=verdict), session=view.id, project=view.project)
+    with contextlib.suppress(OSError):
+        Path(info.socket).unlink()
+    folder.write_info(msgspec.structs.replace(info, ended=True, verdict="lost"))
+    return f"session {info.id} ({info.agent}) was lost with its supervisor{checkpoint}"
+
+
+def _evidence(view: SessionView, info: SessionFile, agent_line: str) -> tuple[str, ...]:
+    return (
+        f"the lock of supervisor {info.pid} was free, and it had recorded no end",
+        agent_line,
+        f"last event at {view.last_event_at}",
+    )
+
+
+def _told_by_transcript(view: SessionView) -> list[Observation]:
+    """What the transcript tells of this session (one that was continued natively also holds older ones)."""
+    if not view.transcript_path:
+        return []
+    reader = adapter(view.agent, "x").reopen_transcript(Path(view.transcript_path))
+    if reader is None:
+        return []
+    began = _seconds(view.started_at)
+    return [o for o in reader.read() if not 0 < o.at < began]
+
+
+def _read_rest(runtime: Runtime, view: SessionView, told: list[Observation]) -> int | None:
+    """Record what the transcript tells beyond the journal; the task the session was on (made from its first prompt)."""
+    task = view.task
+    events: list[ev.Event] = []
+    intake = Intake(Live(SessionState(0.0, 0.0)), lambda *new: events.extend(new), lambda _o: None)
+    recorded = [e.event for e in runtime.events(session=view.id, kinds=TOLD_TWICE, limit=100_000)]
+    intake.known(
+        prompts=[e.text for e in recorded if isinstance(e, ev.PromptSubmitted)],
+        began=[e.call_id for e in recorded if isinstance(e, ev.ToolStarted)],
+        ended=[e.call_id for e in recorded if isinstance(e, ev.ToolFinished)],
+    )
+    intake.take(told)
+    new = [
+        e
+        for e in events
+        if isinstance(e, ev.PromptSubmitted | ev.ToolStarted | ev.ToolFinished | ev.ContextMeasured)
+    ]
+    if new:
+        runtime.append(*new, session=view.id, project=view.project)
+    first = next((o.text for o in told if isinstance(o, Prompted)), view.first_prompt)
+    if task is None and first:
+        created = ev.TaskCreated(name=task_name(first), goal=first, status="in_progress", source="prompt")
+        (task,) = runtime.append(created, session=view.id, project=view.project)
+        runtime.append(ev.TaskAttached(task=task), session=view.id, project=view.project)
+    return task
+
+
+def _files_left(runtime: Runtime, view: SessionView, told: list[Observation]) -> tuple[FileChange, ...]:
+    if not Path(view.worktree).is_dir():
+        return ()
+    known = {c.path for c in runtime.state.files(view.id).changes}
+    last_sign = max((o.at for o in told), default=0.0)
+    last_sign = max(last_sign, _seconds(view.last_event_at))
+    return changes_left(view, told, known, last_sign, sees_tools=adapter(view.agent, "x").tells_tools)
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def _write_checkpoint(runtime: Runtime, session: str, task: int, cwd: Path, verdict: Verdict) -> str:
+    facts = gather(runtime.state, task, session)
+    git = git_watch.git_facts(str(cwd)) if cwd.is_dir() else None
+    checkpoint = compose(closed(replace(facts, verdict=verdict, git=git)))
+    if facts.previous is None or not same_state(facts.previous, checkpoint):
+        event = ev.CheckpointWritten(
+            task=task, reason="LOST", content=checkpoint, trigger="found lost", last_tool=checkpoint.last_tool
+        )
+        runtime.append(event, session=session)
+    latest = runtime.state.checkpoint_version(task)
+    version = f"v{latest.version}" if latest else "none"
+    return f"; checkpoint {version} of task #{task} is durable: `engram resume {task}` continues"

@@ -1,0 +1,98 @@
+"""What the attached UIs' panes are told: a snapshot when something changed, at most four a second, none without UIs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from engram_tui import messages as m
+from engram_tui.supervisor import status
+from engram_tui.watch.observations import ProcessSeen
+
+if TYPE_CHECKING:
+    from engram_runtime.runtime import Runtime
+    from engram_tui.supervisor.supervisor import Supervisor
+
+INTERVAL_S = 0.25
+REFRESH_S = 5.0
+
+
+class Panes:
+    """Builds snapshots of one supervisor's session."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._of = supervisor
+        self._touched = asyncio.Event()
+        self.processes: tuple[ProcessSeen, ...] = ()
+
+    def touch(self) -> None:
+        """Something that panes show has changed."""
+        self._touched.set()
+
+    async def push(self) -> None:
+        """Send snapshots to the UIs until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(REFRESH_S if len(self._of.attached) else None):
+                    await self._touched.wait()
+            except TimeoutError:
+                pass
+            self._touched.clear()
+            if len(self._of.attached):
+                self._of.attached.broadcast(await self.snapshot())
+            await asyncio.sleep(INTERVAL_S)
+
+    async def snapshot(self) -> m.Snapshot:
+        """The session as it is now."""
+        runtime = self._of.runtime
+        kept = await asyncio.to_thread(self._kept, runtime) if runtime is not None else {}
+        return self._assemble(kept)
+
+    def _kept(self, runtime: Runtime) -> dict[str, object]:
+        """What the projections say (blocks: in a thread)."""
+        of, task = self._of, self._of.task.id
+        lines = status.checkpoint_lines(runtime, task)
+        return {
+            "tasks": status.task_lines(runtime, of.spec.project, task),
+            "checkpoints": lines,
+            "checkpoint": lines[0] if lines else None,
+            "memory": status.memory_health(runtime),
+            "activity": tuple(runtime.activity(limit=status.ACTIVITY_SHOWN, session=of.spec.id)),
+        }
+
+    def _assemble(self, kept: dict[str, object]) -> m.Snapshot:
+        of, live = self._of, self._of.live
+        tasks: tuple[m.TaskLine, ...] = kept.get("tasks", ())  # type: ignore[assignment]
+        checkpoint: m.CheckpointLine | None = kept.get("checkpoint")  # type: ignore[assignment]
+        current = next((t for t in tasks if t.current), None)
+        return m.Snapshot(
+            session=of.spec.id,
+            agent=of.spec.agent,
+            project=of.spec.project,
+            cwd=of.spec.cwd,
+            pid=of.process.pid,
+            supervisor_pid=of.info.pid,
+            state=live.state.state,
+            state_since=status.stamp(live.state.since_wall),
+            now=status.stamp(time.time()),
+            task=of.task.id,
+            task_name=current.name if current else "",
+            goal=current.goal if current else "",
+            context_used=live.context.used if live.context else None,
+            context_window=live.context.window if live.context else None,
+            tokens_in=live.context.used if live.context else 0,
+            tokens_out=live.tokens_out,
+            conditions=tuple(
+                status.condition(kind, since, text, checkpoint)
+                for kind, (since, text) in live.conditions.items()
+            ),
+            protected=not of.recorder.problem,
+            problem=of.recorder.problem,
+            journal_position=of.recorder.position,
+            uis=len(of.attached),
+            mcp_connected=of.endpoint.mcp_asked.is_set(),
+            processes=status.process_lines(of.eyes.processes),
+            files=of.eyes.changes() or (),
+            **kept,  # type: ignore[arg-type]
+        )

@@ -1,0 +1,438 @@
+"""One session: owns the agent's process, watches it, serves it, keeps what matters, and ends it well.
+
+This class wires; what it wires lives beside it: intake (observations → events), recorder (events → journal), composer
+(checkpoints), hooks, endpoint, display, eyes, ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engram_runtime.errors import EngramError
+from engram_runtime.journal import events as ev
+from engram_runtime.journal.records import CheckpointReason, TranscriptPlace
+from engram_tui import messages as m
+from engram_tui.agents.base import Adapter, LaunchPlan
+from engram_tui.supervisor import status
+from engram_tui.supervisor.attached import UI, Attached
+from engram_tui.supervisor.display import Display
+from engram_tui.supervisor.ending import Ending
+from engram_tui.supervisor.endpoint import Endpoint, Listeners
+from engram_tui.supervisor.events_file import EventsFile
+from engram_tui.supervisor.eyes import Eyes
+from engram_tui.supervisor.foreground import Foreground
+from engram_tui.supervisor.hooks import Hooks
+from engram_tui.supervisor.intake import Intake, Live
+from engram_tui.supervisor.panes import Panes
+from engram_tui.supervisor.recorder import Recorder
+from engram_tui.supervisor.seen import Seen
+from engram_tui.supervisor.spec import SessionFile, SessionFolder, SessionSpec
+from engram_tui.supervisor.states import SessionState
+from engram_tui.supervisor.tasks import TaskKeeper
+from engram_tui.supervisor.triggers import Triggers
+from engram_tui.supervisor.verdict import oom_kills
+from engram_tui.watch.observations import Exited, NativeSession, Observation, Prompted
+from engram_tui.watch.process_tree import ProcessTree
+from engram_tui.watch.pty_process import AgentProcess
+from engram_tui.watch.reaper import Reaper
+
+if TYPE_CHECKING:
+    from engram_runtime.runtime import Runtime
+    from engram_tui.supervisor.composer import Composer
+
+logger = logging.getLogger(__name__)
+
+RUNTIME_WAIT_S = 30.0
+MOST_DIRTY = 500
+
+
+class Supervisor:
+    """Supervises one running agent; `run` returns the exit code of `engram run`."""
+
+    def __init__(
+        self,
+        spec: SessionSpec,
+        folder: SessionFolder,
+        info: SessionFile,
+        adapter: Adapter,
+        plan: LaunchPlan,
+        process: AgentProcess,
+        listeners: Listeners,
+        token: str,
+    ) -> None:
+        self.spec, self.folder, self.info = spec, folder, info
+        self.adapter, self.plan, self.process = adapter, plan, process
+        self.cwd = Path(spec.cwd)
+        self.live = Live(SessionState(time.monotonic(), time.time()))
+        self.attached = Attached()
+        self.reaper = Reaper({process.pid})
+        self.tree = ProcessTree(process.id, spec.id, spared=self._spared)
+        self.recorder = Recorder(spec.id, self._changed)
+        self.intake = Intake(self.live, self.recorder.post, self._on_moment)
+        self.display = Display(
+            process, spec.cols, spec.rows, self.attached, self.reaper.know, answers=spec.mode != "headless"
+        )
+        self.endpoint = Endpoint(self, self.attached, listeners, token)
+        self.task = TaskKeeper(spec, self.recorder, self._task_known)
+        began = datetime.fromisoformat(info.started_at).timestamp()
+        self.eyes = Eyes(self.cwd, self.tree, self.intake, adapter, plan, began)
+        self.hooks = Hooks(
+            adapter,
+            self.intake,
+            self.endpoint,
+            self.recorder.post,
+            self._briefing,
+            self._checkpoint_now,
+            plan.mcp,
+        )
+        self.triggers = Triggers(self._checkpoint_soon)
+        self.panes = Panes(self)
+        self.foreground = Foreground(process) if spec.mode == "headless" and process.has_terminal else None
+        self.events_file = EventsFile(Path(spec.events_file), spec.id) if spec.events_file else None
+        self.runtime: Runtime | None = None
+        self.composer: Composer | None = None
+        self.screen_tail = ""
+        self.signals: list[tuple[int, str]] = []
+        self.oom_before = oom_kills()
+        self._ready = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._exited: asyncio.Future[Exited] = self._loop.create_future()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._briefed = False
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """From the agent's start to the durable end of its session."""
+        loop = self._loop
+        self.process.attach_loop(loop, self._output, self._on_exit)
+        if self.foreground is not None:
+            self.foreground.start(loop)
+        self._own_signals(loop)
+        self.reaper.attach(loop)
+        self._record_native()
+        self.keep(self.display.start())
+        self.keep(self._open_runtime())
+        await self.endpoint.start()
+        self.keep(self.eyes.watch())
+        self.keep(self.panes.push())
+        exited = await self._exited
+        return await Ending(self).close(exited)
+
+    def keep(self, work: Any) -> asyncio.Task[Any]:
+        """Run in the background, with a reference (a task nobody holds may be collected in mid-flight)."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def say(self, line: str) -> None:
+        """One line to the user of a headless run."""
+        sys.stderr.write(f"engram: {line}\n")
+        sys.stderr.flush()
+
+    def cancel_background(self) -> None:
+        """End all background work."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s failed", task.get_name(), exc_info=error)
+
+    def _spared(self) -> frozenset[int]:
+        """Pids that are not the agent's: those with an owner here, and the home's embedding worker."""
+        worker = self.runtime.worker_pid if self.runtime is not None else None
+        return self.reaper.known if worker is None else self.reaper.known | {worker}
+
+    async def _record_start(self) -> None:
+        """The session's first events; what happened since the agent's start waits behind them."""
+        spec = self.spec
+        found = await self.eyes.first_look()
+        facts = found.facts if found else None
+        self.recorder.post_first(
+            ev.SessionStarted(
+                agent=spec.agent,
+                argv=self.plan.argv,
+                cwd=spec.cwd,
+                worktree=self.eyes.top,
+                branch=facts.branch if facts else None,
+                head=facts.head if facts else None,
+                dirty_files=tuple(f.path for f in found.changed[:MOST_DIRTY]) if found else (),
+                mode=spec.mode,
+                supervisor_pid=os.getpid(),
+                parent_session=spec.parent_session,
+                resumed_task=spec.task,
+            ),
+            ev.AgentSpawned(pid=self.process.pid, started_at=float(self.process.id.start)),
+        )
+
+    def _record_native(self) -> None:
+        if self.plan.native_id:
+            transcript = str(self.plan.transcript or "")
+            seen = ev.NativeSessionSeen(
+                native_id=self.plan.native_id, transcript_path=transcript, source="planned"
+            )
+            self.recorder.post(seen)
+        if not self.adapter.reports_prompts:
+            self.intake.take((Prompted(channel="process", text=self.plan.prompt_submitted),))
+
+    async def _open_runtime(self) -> None:
+        """Open the journal and build the MCP server: heavy imports, off the loop."""
+        if self.spec.unprotected:
+            self.recorder.unprotected(self.spec.unprotected)
+            self._ready.set()
+            return
+        try:
+            self.runtime = await asyncio.to_thread(_open, self.spec)
+        except EngramError as error:
+            self.recorder.unprotected(str(error))
+            self._ready.set()
+            return
+        await self._record_start()
+        from engram_tui.supervisor.composer import Composer
+
+        self.composer = Composer(self.runtime, self.spec.id, self.cwd, lambda: self.task.id, self._seen)
+        self.recorder.start(self.runtime)
+        self.task.begin()
+        self._ready.set()
+        self._changed()
+        if self.events_file is not None:
+            self.keep(self.events_file.follow(self.runtime))
+        if self.plan.mcp:
+            from engram_tui.supervisor.mcp_mount import serve_mcp
+
+            await serve_mcp(self)
+
+    async def runtime_ready(self) -> bool:
+        """Wait for the journal; False where nothing can be kept."""
+        try:
+            async with asyncio.timeout(RUNTIME_WAIT_S):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        return self.runtime is not None
+
+    # --- signals ------------------------------------------------------------------------------------------
+
+    def _own_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_signal_handler(signal.SIGTERM, self._asked_to_end, signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+
+    def _asked_to_end(self, number: int) -> None:
+        self.send_signal(number, "system", f"the supervisor got {signal.Signals(number).name}")
+
+    def _hung_up(self) -> None:
+        """A detached supervisor does not mind; in the foreground it is for the agent."""
+        if self.spec.mode == "headless":
+            self.send_signal(signal.SIGHUP, "system", "the supervisor got SIGHUP")
+
+    def _interrupted(self) -> None:
+        """Ctrl-C: the terminal has sent it to the agent as well, where both are in its foreground group."""
+        if self.spec.mode != "headless":
+            return
+        if self.process.has_terminal or not _in_foreground():
+            self.send_signal(signal.SIGINT, "user", "the supervisor got SIGINT")
+        else:
+            self.note_signal(signal.SIGINT, "user", "Ctrl-C in the terminal")
+
+    def send_signal(self, number: int, by: str, why: str) -> None:
+        """Signal the agent and note on whose behalf."""
+        self.note_signal(number, by, why)
+        self.process.signal(number)
+
+    def note_signal(self, number: int, by: str, why: str) -> None:
+        """Keep who sent what: evidence for the verdict."""
+        self.signals.append((number, by))
+        who: Any = by
+        self.recorder.post(ev.SignalSent(signal=number, by=who, why=why))
+
+    async def stop_agent(self, by: str) -> None:
+        """End the agent: TERM, after the grace KILL. Its session then ends as any other."""
+        from engram_tui.watch.process_end import end_tree
+
+        self.intake.move("stopping")
+        self.note_signal(signal.SIGTERM, by, "stop was asked for")
+        grace = self.runtime.settings.grace_seconds if self.runtime else 5.0
+        await end_tree(self.tree, own=self.adapter.own_processes, agent_grace=grace)
+
+    # --- what the agent says over MCP (from worker threads) ---------------------------------------------------
+
+    def mcp_called(self, tool: str, summary: str) -> None:
+        """A tool of Engram's MCP server is being called."""
+        self._loop.call_soon_threadsafe(self._changed)
+
+    def mcp_attached(self, task: int) -> None:
+        """The agent moved the session to a task of its own."""
+        self.task.id = task  # at once: the next call, on another thread, must see it
+        self._loop.call_soon_threadsafe(self._changed)
+
+    # --- what is seen ---------------------------------------------------------------------------------------
+
+    def _output(self, data: bytes) -> None:
+        self.live.last_output = time.monotonic()
+        if self.live.state.state == "starting" and not self.plan.mcp:
+            self.intake.move("busy")
+        if self.foreground is not None:
+            self.foreground.show(data)
+        self.display.output(data)
+
+    def _on_exit(self, exited: Exited) -> None:
+        if not self._exited.done():
+            self._exited.set_result(exited)
+
+    def _on_moment(self, observation: Observation) -> None:
+        if isinstance(observation, Prompted):
+            self.task.prompted(observation.text)
+        if isinstance(observation, NativeSession):
+            self.eyes.follow(observation.transcript_path)
+        self.eyes.noticed(observation)
+        self.triggers.saw(observation)
+        self._changed()
+
+    def _task_known(self) -> None:
+        self._changed()
+
+    def _changed(self) -> None:
+        self.panes.touch()
+
+    def _seen(self) -> Seen:
+        native = self.live.native
+        path = (native.transcript_path if native else "") or (str(self.plan.transcript or ""))
+        place = TranscriptPlace(
+            path=path or None,
+            native_id=native.native_id if native else self.plan.native_id,
+            offset=self.eyes.transcript_offset,
+        )
+        return Seen(
+            files=self.eyes.changes(),
+            screen_tail=self.screen_tail,
+            transcript=place,
+            context=self.live.context,
+        )
+
+    # --- checkpoints and briefing ----------------------------------------------------------------------------
+
+    def _checkpoint_soon(self, reason: CheckpointReason, trigger: str) -> None:
+        self.keep(self._checkpoint_now(reason, trigger))
+
+    async def _checkpoint_now(self, reason: CheckpointReason, trigger: str, note: str = "") -> Any:
+        if not await self.runtime_ready() or self.composer is None:
+            return None
+        await self.task.settled()
+        self.screen_tail = await self.display.tail()
+        await self.recorder.flushed(5.0)
+        written = await asyncio.to_thread(self.composer.write, reason, trigger, note=note)
+        self._changed()
+        return written
+
+    async def _briefing(self, source: str) -> tuple[str, int | None, int | None] | None:
+        """What a (re)started conversation is told: the planned briefing, or a new one after compaction or /clear."""
+        if not self._briefed:
+            self._briefed = True
+            if self.spec.briefing is not None:
+                return self.spec.briefing, self.spec.task, self.spec.checkpoint
+            if source in ("startup", "fork", "resume", ""):
+                return None
+        if source not in ("compact", "clear", "resume") or self.task.id is None:
+            return None
+        if not await self.runtime_ready() or self.runtime is None:
+            return None
+        from engram_tui.supervisor.briefings import briefing_for
+
+        briefing = await asyncio.to_thread(briefing_for, self.runtime, self.task.id, self.cwd)
+        return briefing.text, self.task.id, None
+
+    # --- the endpoint's host ------------------------------------------------------------------------------------
+
+    async def hook(self, event: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """An agent's hook call."""
+        return await self.hooks.answer(event, payload)
+
+    async def snapshot(self) -> m.Snapshot:
+        """All that panes show."""
+        return await self.panes.snapshot()
+
+    async def control(self, action: str, body: dict[str, Any]) -> dict[str, Any]:
+        """What scripts ask for over the Unix socket."""
+        if action == "checkpoint":
+            view = await self._checkpoint_now("MANUAL", "engram checkpoint", str(body.get("note") or ""))
+            if view is None:
+                return {"written": False, "why": self.recorder.problem or "there is no task yet"}
+            return {"written": True, "checkpoint": view.id, "task": view.task, "version": view.version}
+        if action == "stop":
+            self.keep(self.stop_agent("user"))
+            return {"stopping": True}
+        if action == "detach":
+            count = len(self.attached)
+            for ui in self.attached:
+                ui.send(m.pack(m.Notice(text="detached")))
+                ui.closing = True
+                ui.wake()
+            return {"detached": count}
+        if action == "screen":
+            return {"text": await self.display.tail()}
+        return {"error": "unknown action"}
+
+    def ui_joined(self, ui: UI) -> None:
+        """A UI connected."""
+        self.display.joined(ui)
+        self.panes.touch()
+
+    def ui_left(self, ui: UI) -> None:
+        """A UI is gone; when it was the last one, what is known is kept."""
+        self.attached.remove(ui)
+        if not len(self.attached) and not self._exited.done():
+            self._checkpoint_soon("DETACH", "the last UI is gone")
+        self.panes.touch()
+
+    async def ui_said(self, ui: UI, message: Any) -> None:
+        """A message of a UI."""
+        if await self.display.said(ui, message):
+            return
+        if isinstance(message, m.WriteCheckpoint):
+            answer = await self.control("checkpoint", {"note": message.note})
+            text = (
+                f"checkpoint v{answer['version']} durable"
+                if answer["written"]
+                else f"no checkpoint: {answer['why']}"
+            )
+            ui.send(m.pack(m.Notice(text=text)))
+        elif isinstance(message, m.StopAgent):
+            await self.control("stop", {})
+        elif isinstance(message, m.DetachAll):
+            await self.control("detach", {})
+        elif isinstance(message, m.ShowCheckpoint) and self.runtime is not None:
+            shown = await asyncio.to_thread(
+                status.checkpoint_shown, self.runtime, message.id, message.compare
+            )
+            ui.send(m.pack(shown))
+
+
+def _open(spec: SessionSpec) -> Runtime:
+    """SQLAlchemy is a quarter of a second of CPU: imported here, in a thread."""
+    from engram_runtime.runtime import Runtime
+    from engram_tui.supervisor.lost import recover_lost
+
+    runtime = Runtime.open(Path(spec.home), project=spec.project, session=spec.id)
+    recover_lost(runtime)
+    return runtime
+
+
+def _in_foreground() -> bool:
+    """Whether the controlling terminal's foreground group is ours: then Ctrl-C has reached the agent too."""
+    try:
+        with open("/dev/tty", "rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False

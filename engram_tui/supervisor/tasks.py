@@ -1,0 +1,58 @@
+"""Which task the session works on: the resumed one, the one named with --task, or the one its first prompt begins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from engram_runtime.errors import EngramError
+from engram_runtime.journal import events as ev
+from engram_tui.supervisor.recorder import Recorder
+from engram_tui.supervisor.spec import SessionSpec
+
+
+class TaskKeeper:
+    """Knows the session's task and makes one when there is a reason to."""
+
+    def __init__(self, spec: SessionSpec, recorder: Recorder, on_known: Callable[[], None]) -> None:
+        self._spec = spec
+        self._recorder = recorder
+        self._on_known = on_known
+        self._making: asyncio.Task[None] | None = None
+        self.id: int | None = spec.task
+
+    def begin(self) -> None:
+        """The journal is open: attach to the task that is continued, or make the named one."""
+        if self.id is not None:
+            self._recorder.post(ev.TaskAttached(task=self.id))
+        elif self._spec.task_name:
+            self._make(self._spec.task_name, "", "cli")
+
+    def prompted(self, text: str) -> None:
+        """A prompt was submitted: the first one begins a task, or gives a named one its goal."""
+        if self.id is None and self._making is None:
+            self._make(self._spec.task_name or task_name(text), text, "prompt")
+
+    async def settled(self) -> None:
+        """Wait for a task that is being made."""
+        if self._making is not None:
+            await asyncio.wait([self._making])
+
+    def _make(self, name: str, goal: str, source: str) -> None:
+        self._making = asyncio.create_task(self._create(name, goal, source), name="task")
+
+    async def _create(self, name: str, goal: str, source: str) -> None:
+        origin: str = source
+        created = ev.TaskCreated(name=name, goal=goal, status="in_progress", source=origin)  # type: ignore[arg-type]
+        try:
+            self.id = await self._recorder.position_of(created)
+        except EngramError:
+            return  # the recorder says what is wrong; without a task there is no checkpoint
+        self._recorder.post(ev.TaskAttached(task=self.id))
+        self._on_known()
+
+
+def task_name(prompt: str) -> str:
+    """A task's name from its first prompt: the first line, 60 characters at most."""
+    line = next((line.strip() for line in prompt.splitlines() if line.strip()), "task")
+    return line if len(line) <= 60 else line[:57].rstrip() + "…"

@@ -1,0 +1,37 @@
+"""Which moments call for a checkpoint, and for which reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engram_runtime.journal.records import CheckpointReason
+from engram_tui.watch import observations as ob
+
+REASON_OF_CONDITION: dict[str, CheckpointReason] = {
+    "rate_limit": "RATE_LIMIT",
+    "overloaded": "API_ERROR",
+    "overflow": "OVERFLOW",
+    "auth": "AUTH",
+    "api_error": "API_ERROR",
+}
+
+
+class Triggers:
+    """Turns observations into wishes for a checkpoint (the composer debounces and drops unchanged ones)."""
+
+    def __init__(self, wish: Callable[[CheckpointReason, str], None]) -> None:
+        self._wish = wish
+
+    def saw(self, observation: ob.Observation) -> None:
+        """Look at what was just recorded."""
+        if isinstance(observation, ob.TurnFailed | ob.Retrying):
+            self._wish(REASON_OF_CONDITION[observation.condition], observation.text[:120])
+        elif isinstance(observation, ob.PlanSeen):
+            self._wish("PLAN_UPDATE", "the agent's to-do list changed")
+        elif isinstance(observation, ob.ToolEnded):
+            outcome = "succeeded" if observation.ok else "failed"
+            self._wish("TOOL_FINISHED", f"{observation.tool} {outcome}: {observation.summary}"[:160])
+        elif isinstance(observation, ob.TurnEnded):
+            self._wish("AUTO_SAVE", "the agent ended its turn")
+        elif isinstance(observation, ob.CompactionBegan) and observation.channel != "hook":
+            self._wish("COMPACTION", f"compaction ({observation.trigger})")

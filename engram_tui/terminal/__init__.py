@@ -1,0 +1,1 @@
+"""The agent's terminal: what is on its screen, kept by a disposable process, and the recording of its output."""

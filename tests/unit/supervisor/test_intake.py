@@ -1,0 +1,85 @@
+"""Each fact is recorded once, whichever channel told it first, and the live state follows."""
+
+from __future__ import annotations
+
+from engram_runtime.journal import events as ev
+from engram_tui.supervisor.intake import Intake, Live
+from engram_tui.supervisor.states import SessionState
+from engram_tui.watch import observations as ob
+
+
+def intake() -> tuple[Intake, list[ev.Event], list[ob.Observation]]:
+    """An intake, what it posted, what it thought worth a look."""
+    posted: list[ev.Event] = []
+    moments: list[ob.Observation] = []
+    return Intake(Live(SessionState(0, 0)), lambda *e: posted.extend(e), moments.append), posted, moments
+
+
+def test_a_tool_call_told_by_hook_and_transcript_is_recorded_once() -> None:
+    taker, posted, _ = intake()
+    taker.take(
+        (
+            ob.ToolBegan(tool="Bash", call_id="t1"),
+            ob.ToolBegan(tool="Bash", call_id="t1", channel="transcript"),
+        )
+    )
+    taker.take(
+        (
+            ob.ToolEnded(tool="Bash", call_id="t1", channel="transcript"),
+            ob.ToolEnded(tool="Bash", call_id="t1"),
+        )
+    )
+    assert [e.kind for e in posted] == ["ToolStarted", "ToolFinished"]
+    assert not taker.live.running
+
+
+def test_the_same_prompt_twice_by_the_user_counts_twice() -> None:
+    taker, posted, _ = intake()
+    for channel in ("hook", "transcript", "hook", "transcript"):
+        taker.take((ob.Prompted(text="go  on", channel=channel),))  # type: ignore[arg-type]
+    assert [e.kind for e in posted] == ["PromptSubmitted", "PromptSubmitted"]
+    assert taker.live.prompts == 2
+
+
+def test_a_late_transcript_does_not_bring_a_finished_call_back_to_life() -> None:
+    taker, _, _ = intake()
+    taker.take((ob.ToolEnded(tool="Bash", call_id="t1"), ob.ToolBegan(tool="Bash", call_id="t1")))
+    assert not taker.live.running
+
+
+def test_a_condition_is_raised_once_and_cleared_by_a_turn_that_went_well() -> None:
+    taker, posted, _ = intake()
+    failed = ob.TurnFailed(condition="rate_limit", text="429")
+    taker.take((failed, failed))
+    assert taker.live.state.state == "limited"
+    taker.take((ob.TurnEnded(text="well"),))
+    assert [e.kind for e in posted] == ["ConditionRaised", "ConditionCleared", "TurnFinished"]
+    assert taker.live.last_failure is None
+    assert taker.live.state.state == "idle"
+
+
+def test_context_is_recorded_when_it_moved_by_a_percent() -> None:
+    taker, posted, _ = intake()
+    for used in (1000, 1500, 2500, 4000):
+        taker.take((ob.ContextSeen(used=used, window=200_000),))
+    assert [e.fill.used for e in posted if isinstance(e, ev.ContextMeasured)] == [1000, 4000]
+
+
+def test_what_the_journal_knows_is_not_recorded_again() -> None:
+    taker, posted, _ = intake()
+    taker.known(prompts=["fix it"], began=["t1"], ended=[])
+    taker.take(
+        (
+            ob.Prompted(text="fix it", channel="transcript"),
+            ob.ToolBegan(tool="Bash", call_id="t1", channel="transcript"),
+            ob.ToolEnded(tool="Bash", call_id="t1", channel="transcript"),
+        )
+    )
+    assert [e.kind for e in posted] == ["ToolFinished"]
+
+
+def test_an_end_is_never_undone() -> None:
+    taker, _, _ = intake()
+    taker.move("stopping")
+    taker.take((ob.Prompted(text="more"),))
+    assert taker.live.state.state == "stopping"
