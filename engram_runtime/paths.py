@@ -129,10 +129,11 @@ def prepare_home(root: Path) -> HomeFiles:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder (and its parents) with mode 0700, whatever the umask. An existing one is left as it is."""
+    """Make a folder (and missing parents) with mode 0700, whatever the umask. An existing one is left as it is."""
     if path.is_dir():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.exists():
+        make_private_folder(path.parent)
     try:
         path.mkdir(mode=PRIVATE_FOLDER)
     except FileExistsError:

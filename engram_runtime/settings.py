@@ -59,10 +59,14 @@ class Settings:
     panes: tuple[str, ...] = _harmless(("tasks", "checkpoints", "memory", "activity", "processes"))
     ignore: tuple[str, ...] = _harmless(())
     """Glob patterns of files that are not watched, beside git's ignored ones."""
+    keys: dict[str, str] = field(default_factory=dict, metadata={"harmless": True})
+    """Keys of the screen by action id, as `[keys]` in a file (`engram` shows the ids with its prefix key and `?`)."""
     briefing_tokens: int = _harmless(1500, low=100, high=20_000)
     """Budget of the briefing."""
-    autosave_seconds: float = _harmless(300.0, low=10, high=86_400)
+    autosave_seconds: float = _harmless(300.0, low=1, high=86_400)
     """An AUTO_SAVE checkpoint after this long without another."""
+    stall_seconds: float = _harmless(600.0, low=1, high=86_400)
+    """A busy agent counts as stalled after this long without output, hook, transcript line or use of the CPU."""
     prefix_key: str = _setting("ctrl+]")
     """The one key Engram keeps for itself; pressed twice it goes to the agent."""
     on_hangup: Literal["detach", "stop"] = _setting("detach")
@@ -216,6 +220,8 @@ def _parsed(key: str, text: str, variable: str) -> Any:
                 value = {"0": False, "false": False, "no": False, "off": False}[text.lower()]
         elif kind in (int, float):
             value = kind(text)
+        elif get_origin(kind) is dict:
+            value = dict(part.strip().split("=", 1) for part in text.split(",") if part.strip())
         elif get_origin(kind) is tuple:
             value = tuple(part.strip() for part in text.split(",") if part.strip())
     except (KeyError, ValueError) as error:
@@ -228,6 +234,8 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if get_origin(kind) is tuple:
         good = isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)
         value = tuple(value) if good else value
+    elif get_origin(kind) is dict:
+        good = isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
     elif get_origin(kind) is Literal:
         good = value in get_args(kind)
     elif kind is float:
@@ -253,6 +261,8 @@ def _kind(key: str) -> Any:
 def _named(kind: Any) -> str:
     if get_origin(kind) is tuple:
         return "a list of texts"
+    if get_origin(kind) is dict:
+        return "a table of texts"
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(repr, get_args(kind)))
     return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,3 +33,8 @@ def rows_of(file: Path) -> list[str]:
         ]
     finally:
         connection.close()
+
+
+def rounds(reduced: int, full: int) -> int:
+    """How often a loop is run: `reduced` in `make test`, `full` in `make soak`."""
+    return full if os.environ.get("ENGRAM_SOAK") else reduced

@@ -45,7 +45,7 @@ def recover_lost(runtime: Runtime) -> list[str]:
         if info is None:
             continue
         try:
-            session.lock()
+            session.lock(patience=0)
         except OSError:
             continue  # its supervisor lives
         try:

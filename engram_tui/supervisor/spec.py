@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import msgspec
 from engram_runtime.errors import StoreUnavailable
 from engram_runtime.paths import PRIVATE_FILE, make_private_folder
 
+PROBE_S = 0.2
 SOCKET_PATH_LIMIT = 100
 """AF_UNIX paths may have 107 bytes on Linux, 103 on macOS."""
 
@@ -105,11 +107,22 @@ class SessionFolder:
                 hint="Set ENGRAM_HOME to a folder that can be written.",
             ) from error
 
-    def lock(self) -> None:
+    def lock(self, patience: float = PROBE_S) -> None:
         """Take the liveness lock; it is released by the kernel when this process ends, however it ends."""
         descriptor = os.open(self.lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE_FILE)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._lock = descriptor
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Whoever lists sessions holds a shared lock for a moment; who holds it longer is alive.
+                if time.monotonic() > until:
+                    os.close(descriptor)
+                    raise
+                time.sleep(0.005)
+                continue
+            self._lock = descriptor
+            return
 
     def unlock(self) -> None:
         """Let go of the lock (by who closed a lost session; a supervisor keeps it until it ends)."""

@@ -33,6 +33,9 @@ def task_lines(runtime: Runtime, project: str, current: int | None) -> tuple[Tas
 
 def _task_line(runtime: Runtime, task: TaskView, current: int | None) -> TaskLine:
     features = runtime.state.progress(task=task.id) if task.id == current else []
+    latest = runtime.state.checkpoint_version(task.id) if features else None
+    content = latest.content if latest else None
+    standing = {item.text: item.standing for item in content.completed} if content else {}
     return TaskLine(
         id=task.id,
         name=task.name,
@@ -41,7 +44,9 @@ def _task_line(runtime: Runtime, task: TaskView, current: int | None) -> TaskLin
         current=task.id == current,
         interrupted=task.interrupted,
         attempts=task.attempts,
-        features=tuple((f.feature, f.status, f.completion, "claimed") for f in features),
+        features=tuple(
+            (f.feature, f.status, f.completion, standing.get(f.feature, "claimed")) for f in features
+        ),
     )
 
 

@@ -11,6 +11,8 @@ import pytest
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
 
+pytestmark = pytest.mark.guarantee("G1", "G9")
+
 LIMITED = """
 import resource, sys
 from pathlib import Path

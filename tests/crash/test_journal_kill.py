@@ -14,7 +14,9 @@ import pytest
 from engram_runtime.journal.events import TaskCreated
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
-from tests.support import rows_of, wait_until
+from tests.support import rounds, rows_of, wait_until
+
+pytestmark = pytest.mark.guarantee("G1")
 
 WRITER = """
 import sys, threading
@@ -56,12 +58,12 @@ def acknowledged(output: Path) -> dict[str, int]:
     return {line.split()[0]: int(line.split()[1]) for line in lines}
 
 
-def kill_loop(tmp_path: Path, rounds: int, writers: int, seed: int) -> None:
+def kill_loop(tmp_path: Path, count: int, writers: int, seed: int) -> None:
     chance = random.Random(seed)
     home = tmp_path / "home"
     Runtime.open(home, project="/p", settings=Settings()).close()
     told: dict[str, int] = {}
-    for number in range(rounds):
+    for number in range(count):
         outputs = [tmp_path / f"out-{number}-{writer}" for writer in range(writers)]
         running = [start_writer(home, f"w{number}x{writer}", output) for writer, output in enumerate(outputs)]
         try:
@@ -102,9 +104,9 @@ def check_home(home: Path, told: dict[str, int]) -> None:
 
 @pytest.mark.slow
 def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    kill_loop(tmp_path, rounds=6, writers=1, seed=1)
+    kill_loop(tmp_path, count=rounds(6, 500), writers=1, seed=1)
 
 
 @pytest.mark.slow
 def test_killed_writers_on_one_home_lose_nothing_and_do_not_block_others(tmp_path: Path) -> None:
-    kill_loop(tmp_path, rounds=3, writers=3, seed=2)
+    kill_loop(tmp_path, count=rounds(3, 300), writers=3, seed=2)

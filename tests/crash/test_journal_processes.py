@@ -13,6 +13,8 @@ import pytest
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
 
+pytestmark = pytest.mark.guarantee("G10")
+
 WRITER = """
 import json, sys, threading, time
 from pathlib import Path

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from engram_tui.agents.base import Endpoint, ExitFacts, LaunchRequest
 from engram_tui.agents.claude import Claude
 from engram_tui.watch.observations import NativeEnded, TurnFailed
+
+pytestmark = pytest.mark.guarantee("G5")
 
 
 def request(tmp_path: Path, *args: str, **fields: object) -> LaunchRequest:

@@ -12,6 +12,8 @@ from engram_runtime.journal import events as ev
 from engram_runtime.journal.records import Checkpoint, FileChange, Prohibition
 from engram_runtime.runtime import Runtime
 
+pytestmark = pytest.mark.guarantee("G4")
+
 
 class Story:
     """A task and a session in a real journal; `now` composes."""

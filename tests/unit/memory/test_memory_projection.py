@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from engram_runtime.memory import Memory
 from engram_runtime.memory.index import Index
 from engram_runtime.memory.scope import Scope
 from tests.unit.memory.list_journal import ListJournal, memory_over
+
+pytestmark = pytest.mark.guarantee("G8")
 
 WORDS = st.sampled_from(["redis", "port 8080", "deploy", "HTTPServer", "never", "naïve café", "x" * 300])
 TEXTS = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)

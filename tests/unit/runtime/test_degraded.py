@@ -15,6 +15,8 @@ from engram_runtime.journal.events import PromptSubmitted, TaskCreated
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
 
+pytestmark = pytest.mark.guarantee("G9")
+
 EVENTS = 300
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from engram_runtime.redaction import redact, redact_event
 
+pytestmark = pytest.mark.guarantee("G7")
+
 A40 = "a8Fk2LmQ9xZr4TbV7cYd1WnS6eGh3JpU5oKi0MqX"
 HEX40 = "3f786850e387550fdab836ed7e6dc881de23001b"
 

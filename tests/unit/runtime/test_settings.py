@@ -107,3 +107,12 @@ def test_unknown_variables_warn_and_wrong_ones_are_errors(home: Path, cwd: Path)
     assert warnings == ["ENGRAM_MODLE is not a setting. Did you mean ENGRAM_MODEL?"]
     with pytest.raises(SettingsError, match="ENGRAM_MAX_EDGES"):
         load(home, cwd, environ={"ENGRAM_MAX_EDGES": "lots"})
+
+
+def test_keys_of_the_screen_come_as_a_table(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[keys]\n"session.detach" = "x"\n')
+    settings, _ = Settings.load(tmp_path, tmp_path, environ={})
+    assert settings.keys == {"session.detach": "x"}
+    (tmp_path / "config.toml").write_text("[keys]\ndetach = 3\n")
+    with pytest.raises(SettingsError, match="table of texts"):
+        Settings.load(tmp_path, tmp_path, environ={})

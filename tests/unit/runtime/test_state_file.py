@@ -19,6 +19,8 @@ from engram_runtime.settings import Settings
 from engram_runtime.state import state as state_module
 from tests.support import rows_of
 
+pytestmark = pytest.mark.guarantee("G8")
+
 STATE = "state.v1.sqlite"
 
 

@@ -14,6 +14,8 @@ from engram_runtime.runtime import Runtime
 from engram_tui.supervisor import recorder as recorder_module
 from engram_tui.supervisor.recorder import Recorder
 
+pytestmark = pytest.mark.guarantee("G9", "G12")
+
 
 class FullDisk:
     """A runtime whose disk is full until `space`."""

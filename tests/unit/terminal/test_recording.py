@@ -11,6 +11,8 @@ import pytest
 from engram_tui.terminal import recording
 from engram_tui.terminal.recording import LineRedactor, Recorder, asciicast, read_recording
 
+pytestmark = pytest.mark.guarantee("G12")
+
 SECRET = b"sk-abcdefghijklmnop"
 
 

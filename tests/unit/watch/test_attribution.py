@@ -15,6 +15,8 @@ from engram_tui.watch.git_watch import ChangedFile
 from engram_tui.watch.observations import FileTouched, ProcessSeen, ToolBegan, ToolEnded
 from engram_tui.watch.tool_calls import names_path, only_reads
 
+pytestmark = pytest.mark.guarantee("G4")
+
 NOW = time.time() - 20
 
 
