@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import death, screen, start
+from benchmarks import death, idle, screen, start
 from benchmarks.place import Row
 
 
@@ -25,18 +26,23 @@ def main() -> None:
         "start": start.rows,
         "echo": screen.echo_rows,
         "flood": screen.flood_rows,
-        "idle": screen.idle_rows,
+        "idle": idle.rows,
         "death": lambda: death.rows(options.kills, options.files),
     }
     wanted = options.what or [*known, "append"]
-    print(f"{platform.platform()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d %H:%M')}\n")
+    print(
+        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()},"
+        f" {time.strftime('%Y-%m-%d %H:%M')}\n"
+    )
     print("| what | target | measured | met |\n|---|---|---|---|")
     for name in wanted:
         if name == "append":
             continue
+        before = os.getloadavg()[0]
         for row in known[name]():
             met = "" if row.met is None else "yes" if row.met else "NO"
             print(f"| {row.what} | {row.target} | {row.figure} | {met} |", flush=True)
+        print(f"| *{name}: load of the machine* | | {before:.1f} before, {os.getloadavg()[0]:.1f} after | |")
     if "append" in wanted:
         print()
         sys.stdout.flush()

@@ -23,11 +23,14 @@ from pathlib import Path
 import psutil
 
 ENGRAM = Path(sys.executable).with_name("engram")
+ASKS_SYNCHRONIZED = b"\x1b[?2026$p"
+KNOWS_SYNCHRONIZED = b"\x1b[?2026;2$y"
+END_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """One line of the table. `met` None: no target, shown for comparison."""
 
     what: str
     target: str
@@ -72,17 +75,30 @@ class Place:
         """An engram command line."""
         return [str(ENGRAM), *words]
 
+    def warm(self) -> None:
+        """Make the home, and have every module compiled: what is measured is not the first start after an install."""
+        subprocess.run(
+            self.argv("run", "--headless", "--", "/bin/true"),
+            cwd=self.work,
+            env=self.environ,
+            capture_output=True,
+            check=True,
+        )
+
 
 class OuterTerminal:
-    """A pty whose output is read as it comes: what a terminal emulator would see."""
+    """A pty whose output is read as it comes: what a terminal emulator would see. It knows synchronized output."""
 
-    def __init__(self, argv: Sequence[str], place: Place, columns: int = 120, rows: int = 40) -> None:
-        self.started = time.perf_counter()
-        self.pid, self.fd = pty.fork()
+    def __init__(self, argv: Sequence[str], place: Place, columns: int = 140, rows: int = 40) -> None:
+        self.fd, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.started, self.started_at = time.perf_counter(), time.time()
+        self.pid = os.fork()
         if self.pid == 0:
+            os.login_tty(theirs)
             os.chdir(place.work)
             os.execve(argv[0], list(argv), place.environ)
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.close(theirs)
         os.set_blocking(self.fd, False)
         self.seen = bytearray()
         self.total = 0
@@ -95,6 +111,8 @@ class OuterTerminal:
             data = os.read(self.fd, 1 << 16)
         except (BlockingIOError, OSError):
             return b""
+        if ASKS_SYNCHRONIZED in data:
+            os.write(self.fd, KNOWS_SYNCHRONIZED)
         self.total += len(data)
         self.seen = (self.seen + data)[-200_000:]
         return data
@@ -110,26 +128,55 @@ class OuterTerminal:
         return time.perf_counter() - began
 
     def drain(self, quiet: float, most: float = 10.0) -> None:
-        """Read until nothing has come for `quiet` seconds."""
+        """Read until nothing has come for `quiet` seconds, at most `most`."""
         until = time.perf_counter() + most
-        while time.perf_counter() < until and self.read(quiet):
+        while (left := until - time.perf_counter()) > 0 and self.read(min(quiet, left)):
             pass
+
+    def watch(self, seconds: float) -> None:
+        """Read whatever comes for so long."""
+        until = time.perf_counter() + seconds
+        while (left := until - time.perf_counter()) > 0:
+            self.read(left)
 
     def send(self, data: bytes) -> None:
         """Type."""
         os.write(self.fd, data)
 
+    def finish(self, keys: bytes, seconds: float = END_S) -> None:
+        """Type what ends it, and wait for that."""
+        self.send(keys)
+        until = time.perf_counter() + seconds
+        while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+            if time.perf_counter() > until:
+                raise TimeoutError("it did not end by itself")
+            self.read(0.01)
+
     def close(self) -> None:
-        """End it and its children."""
+        """End it and all it started, and see that they are gone: the next measurement is not to pay for this one."""
         with contextlib.suppress(psutil.Error):
-            for child in psutil.Process(self.pid).children(recursive=True):
+            own = psutil.Process(self.pid)
+            family = [own, *own.children(recursive=True)]
+            for process in family:
                 with contextlib.suppress(psutil.Error):
-                    child.send_signal(signal.SIGTERM)
-        with contextlib.suppress(OSError):
-            os.close(self.fd)
-            os.kill(self.pid, signal.SIGKILL)
+                    # Supervisors end their agent and their screen themselves.
+                    if process.pid == self.pid or "engram_tui.supervisor" in process.cmdline():
+                        process.send_signal(signal.SIGTERM)
+            until = time.perf_counter() + END_S
+            while time.perf_counter() < until and any(_alive(p) for p in family):
+                self.read(0.02)
+            for process in family:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        os.close(self.fd)
         with contextlib.suppress(OSError):
             os.waitpid(self.pid, 0)
+
+
+def _alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -153,18 +200,18 @@ def outer(argv: Sequence[str], place: Place, **size: int) -> Iterator[OuterTermi
         terminal.close()
 
 
-def session_processes(place: Place) -> dict[str, psutil.Process]:
+def session_processes(place: Place, *, headless: bool = False) -> dict[str, psutil.Process]:
     """Engram's own processes of the place, by what they are: supervisor, screen, ui, worker."""
     found: dict[str, psutil.Process] = {}
     marks = {
         "engram_tui.supervisor": "supervisor",
         "engram_tui.terminal.screen_process": "screen",
         "embed_worker": "worker",
-        "engram run": "ui",
+        f"{ENGRAM} run": "supervisor" if headless else "ui",
     }
     for process in psutil.process_iter():
         try:
-            line = " ".join(process.cmdline()).replace(str(ENGRAM), "engram")
+            line = " ".join(process.cmdline())
             if process.environ().get("ENGRAM_HOME") != str(place.home):
                 continue
         except psutil.Error:
@@ -174,3 +221,21 @@ def session_processes(place: Place) -> dict[str, psutil.Process]:
                 found[name] = process
                 break
     return found
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """CPU a process has used, all its threads; 0 once it is gone."""
+    with contextlib.suppress(psutil.Error):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
+def waited_seconds(process: psutil.Process) -> float:
+    """Seconds its threads were ready to run and did not: what others on the machine cost it (Linux; else 0)."""
+    total = 0.0
+    with contextlib.suppress(OSError, psutil.Error):
+        for thread in process.threads():
+            text = Path(f"/proc/{process.pid}/task/{thread.id}/schedstat").read_text()
+            total += int(text.split()[1]) / 1e9
+    return total

@@ -184,9 +184,17 @@ def git_place(cwd: Path) -> GitPlace | None:
 
 
 def project_of(cwd: Path) -> str:
-    """The project a folder belongs to: its git common directory (all worktrees are one project), else the folder."""
+    """The project a folder belongs to: its git common directory (all worktrees are one project), else the folder.
+
+    A path that is not UTF-8 has its other bytes written as `\\xe9`: the journal holds text.
+    """
     place = git_place(cwd)
-    return str(place.common) if place else str(cwd.resolve())
+    return readable(str(place.common if place else cwd.resolve()))
+
+
+def readable(name: str) -> str:
+    """A path or argument as text that can be encoded: bytes that are not UTF-8 as `\\xe9`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def refuse_network(root: Path, mounts: Path = Path("/proc/mounts")) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import App
@@ -15,11 +15,12 @@ from engram_tui.commands import EngramCommands
 from engram_tui.discovery import SessionEntry, SessionState
 from engram_tui.keymap import FaceSettings, Keymap, PlainFace
 from engram_tui.messages import RecoveryCard, RecoveryChoice
-from engram_tui.screens.browser import BrowserScreen
 from engram_tui.screens.outcome import Outcome
-from engram_tui.screens.recovery import Launch, RecoveryScreen
 from engram_tui.screens.session import SessionScreen
 from engram_tui.themes import THEMES, theme_name
+
+if TYPE_CHECKING:
+    from engram_tui.screens.recovery import Launch
 
 Watch = Callable[[Path], Callable[[], SessionState]]
 """For a session's socket, a function that tells from its lock whether it lives."""
@@ -69,6 +70,7 @@ class EngramApp(App[Outcome], inherit_bindings=False):
 
     def begin_with_card(self, card: RecoveryCard, launch: Launch, watch: Watch | None = None) -> EngramApp:
         """The recovery card first, then the session that `launch` starts."""
+        from engram_tui.screens.recovery import RecoveryScreen
 
         def opened(choice: RecoveryChoice, path: Path) -> None:
             self._choice = choice
@@ -116,6 +118,8 @@ def run_browser(
     refresh: Callable[[], Sequence[SessionEntry]] | None = None,
 ) -> Outcome:
     """The session browser. `chosen` with the entry to attach to (live) or to resume, or `cancelled`."""
+    from engram_tui.screens.browser import BrowserScreen
+
     app = EngramApp(settings)
     app.begin_with(BrowserScreen(entries, settings, refresh)).run()
     return app.outcome()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import socket
 from collections.abc import Callable
@@ -138,18 +137,6 @@ class WireClient:
         self._closing = True
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the Unix socket."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def request(
     socket_path: Path, method: str, path: str, body: object = None, *, timeout: float = 10.0
 ) -> dict[str, Any]:
@@ -157,10 +144,15 @@ def request(
 
     Raises Unreachable if nobody answers in `timeout` seconds, EngramError if the supervisor refuses.
     """
-    connection = _UnixConnection(socket_path, timeout)
+    import http.client  # only commands need it, the UI does not
+
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
     payload = None if body is None else json.dumps(body)
     headers = {} if payload is None else {"Content-Type": "application/json"}
     try:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(str(socket_path))
         connection.request(method, path, payload, headers)
         response = connection.getresponse()
         status, data = response.status, response.read()

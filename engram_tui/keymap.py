@@ -99,17 +99,8 @@ ACTIONS: tuple[KeyAction, ...] = (
         "The one key Engram takes from the agent; pressed twice it goes through",
         "screen.prefix",
     ),
-    KeyAction(
-        "view.up", "session", "shift+pageup", "back", "Scroll the terminal back", "screen.scrollback(1)"
-    ),
-    KeyAction(
-        "view.down",
-        "session",
-        "shift+pagedown",
-        "forth",
-        "Scroll the terminal forth",
-        "screen.scrollback(-1)",
-    ),
+    KeyAction("view.up", "view", "shift+pageup", "back", "Scroll the terminal back", "scroll_page(1)"),
+    KeyAction("view.down", "view", "shift+pagedown", "forth", "Scroll the terminal forth", "scroll_page(-1)"),
     _prefixed("frame", "e", "frame", "Show or hide the frame of panes", "screen.frame"),
     _prefixed("detach", "d", "detach", "Leave; the agent goes on working", "screen.detach"),
     _prefixed("checkpoint", "c", "checkpoint", "Write a checkpoint now", "screen.checkpoint"),

@@ -158,6 +158,8 @@ class Ended(Message, frozen=True, kw_only=True):
     exit_code: int
     line: str
     """The closing line for the terminal: verdict, last checkpoint, how to come back."""
+    screen_tail: str = ""
+    """The agent's last words, where it ended so soon that they would be lost with the screen."""
 
 
 class Notice(Message, frozen=True, kw_only=True):

@@ -7,13 +7,13 @@ contradicted, or expire.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import msgspec
 
+from engram_runtime.continuity.standing import Sights
 from engram_runtime.journal.records import (
     Checkpoint,
     Confidence,
@@ -23,7 +23,6 @@ from engram_runtime.journal.records import (
     Item,
     Prohibition,
     Source,
-    Standing,
     ToolFact,
     TranscriptPlace,
     Verdict,
@@ -32,9 +31,12 @@ from engram_runtime.journal.records import (
 from engram_runtime.state.queries import Queries
 from engram_runtime.state.views import FailureView, HandoffView, ProgressView, SessionView, TaskView, ToolView
 
-MOST_ITEMS = 60
+MOST_ITEMS = 1000
+"""Nothing done may be forgotten: it would be done again. The briefing shortens, not the checkpoint."""
 MOST_FILES = 200
 HALF_LIFE_H = 24.0
+TOGETHER_S = 3.0
+"""Parallel calls of one answer begin within this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Facts:
     verdict: Verdict | None = None
     context: ContextFill | None = None
     transcript: TranscriptPlace | None = None
+    earlier_files: tuple[FileChange, ...] = ()
+    """Changes of the task's other sessions, oldest first."""
     note: str = ""
     now: str = ""
 
@@ -74,6 +78,7 @@ def gather(state: Queries, task: int | None, session: str | None) -> Facts:
         handoffs=tuple(state.handoffs(task=task)) if task is not None else (),
         tools=tuple(state.tools(session)) if session else (),
         files=state.files(session).changes if session else (),
+        earlier_files=_earlier_files(state, task, session),
         verdict=session_view.verdict if session_view else None,
         context=session_view.context if session_view else None,
         transcript=TranscriptPlace(path=session_view.transcript_path, native_id=session_view.native_id)
@@ -81,6 +86,13 @@ def gather(state: Queries, task: int | None, session: str | None) -> Facts:
         else None,
         now=datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
     )
+
+
+def _earlier_files(state: Queries, task: int | None, session: str | None) -> tuple[FileChange, ...]:
+    if task is None:
+        return ()
+    others = [s.id for s in state.sessions_of_task(task) if s.id != session]
+    return tuple(change for other in others for change in state.files(other).changes)
 
 
 def compose(facts: Facts) -> Checkpoint:
@@ -153,7 +165,7 @@ def same_state(one: Checkpoint, other: Checkpoint) -> bool:
 
 
 def _key(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))
+    return " ".join(text.casefold().split()).rstrip(".!…")
 
 
 def _unique(items: Iterable[Item]) -> tuple[Item, ...]:
@@ -166,36 +178,21 @@ def _unique(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(found.values())[:MOST_ITEMS]
 
 
-def _standing(text: str, facts: Facts) -> tuple[Standing, str]:
-    """Whether something the supervisor saw bears a claim out: a command or a file that the claim names."""
-    words = set(re.findall(r"[\w./-]{3,}", text))
-    names = {w.strip("./") for w in words if "." in w or "/" in w}
-    for change in facts.files:
-        base = change.path.rsplit("/", 1)[-1]
-        if change.by == "agent" and names & {change.path, base}:
-            return "verified", f"{change.path} was seen {change.change} by the agent"
-    for call in facts.tools:
-        command = call.fact.summary
-        named = command and len(command) > 3 and (command in text or any(n and n in command for n in names))
-        if named and call.fact.status == "failed":
-            return "contradicted", f"`{command}` failed: {call.fact.error[:120]}"
-        if named and call.fact.status == "succeeded":
-            return "verified", f"`{command}` was seen to succeed"
-    return "claimed", ""
-
-
-def _claim(text: str, position: int, facts: Facts) -> Item:
-    standing, evidence = _standing(text, facts)
-    return Item(text=text, standing=standing, evidence=evidence, positions=(position,))
+def _claim(text: str, position: int, sights: Sights) -> Item:
+    found, evidence = sights.standing(text)
+    return Item(text=text, standing=found, evidence=evidence, positions=(position,))
 
 
 def _completed(facts: Facts, before: Checkpoint) -> tuple[Item, ...]:
-    said = [_claim(p.feature, p.position, facts) for p in facts.progress if p.status == "done"]
-    said += [_claim(text, h.memory, facts) for h in facts.handoffs for text in h.completed]
+    sights = Sights(facts.tools, facts.files)
+    said = [_claim(p.feature, p.position, sights) for p in facts.progress if p.status == "done"]
+    said += [_claim(text, h.memory, sights) for h in facts.handoffs for text in h.completed]
     plan = facts.session.plan if facts.session else ()
     planned = [Item(text=t, source="transcript") for t, status in plan if status == "completed"]
+    open_now = {_key(t) for t, status in plan if status != "completed"}
+    kept = [i for i in before.completed if i.source != "transcript" or _key(i.text) not in open_now]
     reopened = _reopened(facts)
-    items = _unique((*said, *planned, *before.completed))
+    items = _unique((*said, *planned, *kept))
     return tuple(i for i in items if reopened.get(_key(i.text), -1) < max(i.positions, default=0))
 
 
@@ -215,7 +212,7 @@ def _in_progress(facts: Facts, before: Checkpoint, completed: tuple[Item, ...]) 
         said += [Item(text=text, positions=(latest.memory,)) for text in latest.in_progress]
     plan = facts.session.plan if facts.session else ()
     said += [Item(text=t, source="transcript") for t, status in plan if status == "in_progress"]
-    running = [_running(c) for c in facts.tools if c.fact.status in ("running", "interrupted")]
+    running = [_running(c) for c in _cut_off(facts.tools)]
     tracked = {_key(p.feature) for p in facts.progress}
     kept = [i for i in before.in_progress if i.source == "agent" and _key(i.text) not in tracked]
     return tuple(i for i in _unique((*said, *running, *kept)) if _key(i.text) not in done)
@@ -227,6 +224,23 @@ def _open_feature(progress: ProgressView) -> Item:
     return Item(
         text=progress.feature, evidence=f"{progress.status}{share}{notes}", positions=(progress.position,)
     )
+
+
+def _cut_off(tools: tuple[ToolView, ...]) -> list[ToolView]:
+    """Calls that ran at the end: those after which no other was begun (but for ones begun together with them).
+
+    A call that was broken off earlier, by the user's Esc for instance, is not work in progress.
+    """
+    newest = tools[0].started_at if tools else ""
+
+    def together(call: ToolView) -> bool:
+        return _hours_between(call.started_at, newest) * 3600 <= TOGETHER_S
+
+    return [
+        call
+        for call in tools
+        if call.fact.status == "running" or (call.fact.status == "interrupted" and together(call))
+    ]
 
 
 def _running(call: ToolView) -> Item:
@@ -301,29 +315,32 @@ def _must_preserve(facts: Facts, before: Checkpoint) -> tuple[Item, ...]:
 
 
 def _last_failure(facts: Facts, before: Checkpoint) -> Item | None:
-    if facts.failures:
-        failure = facts.failures[0]
-        detail = "; ".join(
-            f"{label}: {value}"
-            for label, value in (("cause", failure.root_cause), ("fix", failure.fix))
-            if value
-        )
-        source: Source = "agent" if failure.source == "agent" else "supervisor"
-        return Item(text=failure.error, source=source, evidence=detail, positions=(failure.memory,))
+    """A failure the agent tracked in this session, else the newest failed call, else an earlier tracked one."""
+    failure = facts.failures[0] if facts.failures else None
+    if failure is not None and (facts.session is None or failure.session == facts.session.id):
+        return _tracked(failure)
     for call in facts.tools:
         if call.fact.status == "failed":
             text = f"{call.fact.tool} `{call.fact.summary}`: {call.fact.error}"[:500]
             return Item(text=text, source="supervisor", standing="verified")
-    return before.last_failure
+    return _tracked(failure) if failure is not None else before.last_failure
+
+
+def _tracked(failure: FailureView) -> Item:
+    detail = "; ".join(
+        f"{label}: {value}" for label, value in (("cause", failure.root_cause), ("fix", failure.fix)) if value
+    )
+    source: Source = "agent" if failure.source == "agent" else "supervisor"
+    return Item(text=failure.error, source=source, evidence=detail, positions=(failure.memory,))
 
 
 # --- files and tools ----------------------------------------------------------------------------------------
 
 
 def _files(facts: Facts, before: Checkpoint) -> tuple[FileChange, ...]:
-    """This session's changes over those of the sessions before it."""
-    found = {c.path: c for c in before.modified_files}
-    found.update({c.path: c for c in facts.files})
+    """This session's changes over those of the task's other sessions; without a session what was known before."""
+    earlier = facts.earlier_files if facts.session else before.modified_files
+    found = {c.path: c for c in (*earlier, *facts.files)}
     order = {"agent": 0, "unattributed": 1, "user": 2}
     return tuple(sorted(found.values(), key=lambda c: (order[c.by], c.path)))[:MOST_FILES]
 

@@ -13,7 +13,7 @@ import os
 import queue
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -192,11 +192,12 @@ class Writer:
             last = driver.execute(LAST).fetchone()
             position, previous = (int(last[0]), bytes(last[1])) if last else (0, GENESIS)
             rows, results = [], []
+            salts = _salts(sum(len(batch.drafts) for batch in group))
             for batch in group:
                 first = position + 1
                 for draft in batch.drafts:
                     position += 1
-                    row = new_row(previous, secrets.token_bytes(SALT_BYTES), position, *draft)
+                    row = new_row(previous, next(salts), position, *draft)
                     previous = row.hash
                     rows.append(_bound(row))
                 results.append(tuple(range(first, position + 1)))
@@ -218,4 +219,11 @@ class Writer:
 
 def _bound(row: Row) -> tuple[Any, ...]:
     """A row as parameters. The driver takes bytearray as it is and asks adapters about every bytes (1 µs each)."""
-    return tuple(bytearray(value) if type(value) is bytes else value for value in row)
+    *plain, salt, digest, previous, seal = row
+    return (*plain, bytearray(salt or b""), bytearray(digest), bytearray(previous), bytearray(seal))
+
+
+def _salts(count: int) -> Iterator[bytes]:
+    """Fresh salts, from one call of the random number generator."""
+    random = secrets.token_bytes(SALT_BYTES * count)
+    return (random[start : start + SALT_BYTES] for start in range(0, len(random), SALT_BYTES))

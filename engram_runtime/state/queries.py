@@ -258,9 +258,10 @@ class Queries:
 
 _NESTED = {
     "argv", "plan", "dirty_files", "verdict", "context", "conditions", "tools_used", "signals", "metadata",
-    "last_verdict", "content", "blockers", "related_test_ids", "completed", "in_progress", "blocked", "next_steps",
-    "must_not_redo", "must_preserve", "working_set",
+    "last_verdict", "content", "blockers", "related_test_ids", "completed", "in_progress", "blocked",
+    "next_steps", "must_not_redo", "must_preserve", "working_set",
 }  # fmt: skip
+"""Columns that hold JSON."""
 
 
 def _view(view: type[V], row: dict[str, Any]) -> V:

@@ -113,6 +113,8 @@ class Adapter(ABC):
     name: str
     title: str
     programs: tuple[str, ...]
+    verified: str = ""
+    """Versions that the end-to-end tests ran with this adapter."""
     own_processes: tuple[str, ...] = ()
     """Regular expressions of command lines that are the agent's own daemons: ended with it."""
     hides_failures: bool = False

@@ -50,6 +50,7 @@ class Claude(Adapter):
     name = "claude"
     title = "Claude Code"
     programs = ("claude",)
+    verified = "2.1.330"
 
     def supervises(self, args: tuple[str, ...]) -> bool:
         """Not subcommands, --help, --version, nor runs that leave this terminal."""

@@ -32,6 +32,8 @@ from engram_tui.watch.observations import (
 )
 from engram_tui.watch.transcript import JSONLinesTail
 
+ODD = (TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError)
+"""What an unexpected shape of a line raises."""
 WINDOWS = (
     ("[1m]", 1_000_000),
     ("claude-opus-5", 1_000_000),
@@ -86,7 +88,15 @@ class ClaudeTranscript(TranscriptReader):
 
     def read(self) -> list[Observation]:
         """Observations of the lines appended since the last call."""
-        return [o for line in self._tail.read() for o in self._line(line)]
+        found: list[Observation] = []
+        for line in self._tail.read():
+            try:
+                found.extend(self._line(line))
+            except ODD:
+                self._tail.malformed += (
+                    1  # the agent's file, the agent's shapes: one odd line costs that line only
+                )
+        return found
 
     def _line(self, line: dict[str, Any]) -> Iterator[Observation]:
         at = _seconds(line.get("timestamp"))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engram_tui.agents.claude_transcript import condition_of
+from engram_tui.agents.claude_transcript import ODD, condition_of
 from engram_tui.agents.tool_calls import command, excerpt, summary, written_paths
 from engram_tui.watch.observations import (
     CompactionBegan,
@@ -26,8 +26,13 @@ from engram_tui.watch.observations import (
 
 def read_hook(event: str, payload: Mapping[str, Any]) -> Sequence[Observation]:
     """What a hook call tells; () for events that tell nothing."""
-    reader = getattr(HookReader, event, None)
-    return tuple(reader(payload)) if reader is not None and not event.startswith("_") else ()
+    reader = vars(HookReader).get(event)
+    if not isinstance(reader, staticmethod):
+        return ()
+    try:
+        return tuple(reader.__func__(payload))
+    except ODD:
+        return ()
 
 
 class HookReader:

@@ -50,6 +50,7 @@ class OpenHands(Adapter):
     name = "openhands"
     title = "OpenHands"
     programs = ("openhands",)
+    verified = "1.16.0"
     own_processes = (r"\btmux -L ?openhands\b",)
     hides_failures = True
     reports_prompts = True

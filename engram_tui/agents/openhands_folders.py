@@ -6,8 +6,9 @@ link for everything else of the user's. OpenHands opens `agent_settings.json` in
 its settings dialog goes through the link to the user's file. Conversations stay where they are by
 `OPENHANDS_CONVERSATIONS_DIR`; cli_config.json, hooks.json, skills and profiles are found by HOME and are not concerned.
 
-The trade-off: what the agent writes below `$OPENHANDS_PERSISTENCE_DIR` under a new name (`openhands mcp add` in its own
-shell) stays in the session's folder.
+The trade-offs: what the agent writes below `$OPENHANDS_PERSISTENCE_DIR` under a new name (`openhands mcp add` in its
+own shell) stays in the session's folder; and with one server tools have bare names, with more `<server>_<tool>`, so a
+user's only server has its tools renamed while Engram's is beside it.
 """
 
 from __future__ import annotations
@@ -93,7 +94,16 @@ def private_folder(folders: Folders, session_dir: Path, endpoint: Endpoint | Non
         },
         files=((private / MCP_FILE, json.dumps(config, indent=1).encode()),),
         links=tuple((private / name, folders.persistence / name) for name in sorted(names)),
-        notes=(OWN_FOLDER,),
+        notes=(OWN_FOLDER, *_renamed(config["mcpServers"])),
+    )
+
+
+def _renamed(servers: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    theirs = [name for name, server in servers.items() if name != SERVER_NAME and server.get("enabled", True)]
+    if len(theirs) != 1:
+        return ()
+    return (
+        f"beside Engram's, the tools of your MCP server are named {theirs[0]}_… (OpenHands does so from two on)",
     )
 
 

@@ -3,8 +3,7 @@
 Facts (seen with 1.16.0): `events/event-NNNNN-<id>.json`, one file per event, written in place, so one may be met
 half-written; `base_state.json` is rewritten whenever the status changes (idle, running, waiting_for_confirmation,
 paused, finished, error, stuck) and carries token counts as of then, so a headless run has none before its end; a
-SIGKILL leaves "running". `/new` in the terminal UI makes the folder and its `events/` before there is a state; where
-another OpenHands begins a conversation, the state is first.
+SIGKILL leaves "running".
 """
 
 from __future__ import annotations
@@ -165,35 +164,44 @@ class _Changes:
 
 
 class _Conversations:
-    """The folder of all conversations: which new one did `/new` make?"""
+    """The folder of all conversations: which new one did `/new` make?
+
+    A conversation that another OpenHands begins has a state for a second before it has events; one of `/new` has them
+    at once.
+    """
 
     def __init__(self, folder: Path, work: Path) -> None:
         self._folder = _Changes(folder)
         self._work = os.path.realpath(work)
         self._known = set(_names(folder))
+        self._undecided: set[str] = set()
         self._begun: set[str] = set()
 
     def new(self) -> Path | None:
         """One that has begun since, in this working folder; each is told once."""
         if self._folder.seen():
-            self._begun.update(name for name in _names(self._folder.path) if self._is_made_by_new(name))
-        for name in self._begun:
+            self._undecided |= {
+                name for name in _names(self._folder.path) if _is_random_id(name)
+            } - self._known
+            self._known |= self._undecided
+        for name in tuple(self._undecided):
+            self._decide(name)
+        for name in tuple(self._begun):
             folder = self._folder.path / name
-            state = _json(folder / "base_state.json")
-            if state is not None:
+            if (state := _json(folder / "base_state.json")) is not None:
                 self._begun.discard(name)
                 working = (state.get("workspace") or {}).get("working_dir")
-                return folder if working and os.path.realpath(working) == self._work else None
+                if working and os.path.realpath(working) == self._work:
+                    return folder
         return None
 
-    def _is_made_by_new(self, name: str) -> bool:
-        if name in self._known:
-            return False
+    def _decide(self, name: str) -> None:
         folder = self._folder.path / name
-        begun = _is_random_id(name) and (folder / "events").is_dir()
-        if begun or (folder / "base_state.json").exists():
-            self._known.add(name)
-        return begun and not (folder / "base_state.json").exists()
+        if (folder / "events").is_dir():
+            self._begun.add(name)
+        elif not (folder / "base_state.json").exists():
+            return
+        self._undecided.discard(name)
 
 
 def _is_random_id(name: str) -> bool:

@@ -23,14 +23,23 @@ def agents_command(as_json: bool) -> None:
         print_json(found)
         return
     table(
-        ["AGENT", "VERSION", "PROGRAM"],
-        [[a["name"] or "", a["version"] or "-", a["program"] or "not on PATH"] for a in found],
+        ["AGENT", "VERSION", "VERIFIED WITH", "PROGRAM"],
+        [
+            [a["name"] or "", a["version"] or "-", a["verified"] or "-", a["program"] or "not on PATH"]
+            for a in found
+        ],
     )
 
 
 def _described(agent: Adapter) -> dict[str, str | None]:
     program = agent.find(os.environ)
-    return {"name": agent.name, "title": agent.title, "program": program, "version": _version(agent, program)}
+    return {
+        "name": agent.name,
+        "title": agent.title,
+        "program": program,
+        "version": _version(agent, program),
+        "verified": agent.verified or None,
+    }
 
 
 def _version(agent: Adapter, program: str | None) -> str | None:

@@ -79,7 +79,7 @@ def recovery_card(runtime: Runtime, task: TaskView, cwd: Path) -> RecoveryCard:
         keep=content.must_preserve,
         changed=tuple(c for c in content.modified_files if c.by != "user"),
         changed_by_you=tuple(c for c in content.modified_files if c.by == "user")
-        + changed_since(latest, cwd),
+        + changed_since(runtime, latest, cwd),
         head_moved=_head_moved(content, cwd),
         next=content.preferred_next,
         briefing=briefing.text,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,21 +14,39 @@ from pathlib import Path
 import click
 
 from engram_runtime import paths
-from engram_runtime.errors import UsageError
+from engram_runtime.errors import NotFound
 from engram_runtime.settings import Settings
 from engram_tui.cli.output import json_option, note, plain, print_json
+from engram_tui.cli.terminal import check_terminal
 from engram_tui.client import request
 from engram_tui.discovery import SessionEntry, live_session, sessions, state_of
+from engram_tui.supervisor.spec import UNKEPT
 
 
 @click.command("attach")
 @click.argument("session", required=False, default="")
 def attach_command(session: str) -> int:
     """Show a running session in this terminal (the newest without SESSION)."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("attach needs a terminal.", hint="`engram sessions --json` reads without one.")
-    entry = live_session(paths.home(), session)
-    return show(entry.socket, entry.id, paths.home())
+    return attach(session)
+
+
+def attach(session: str) -> int:
+    """Show a live session; the exit code. Raises UsageError where there is no terminal, NotFound."""
+    check_terminal("attach", "`engram sessions --json` reads without one.")
+    entry = _live(session)
+    return show(entry.socket, entry.id, entry.directory.parent.parent)
+
+
+def _live(session: str) -> SessionEntry:
+    """A live session of the home, or one that runs without a home since its own cannot be used."""
+    try:
+        return live_session(paths.home(), session)
+    except NotFound:
+        for home in Path(tempfile.gettempdir()).glob(f"{UNKEPT}*"):
+            with contextlib.suppress(NotFound, OSError):
+                if home.stat().st_uid == os.getuid():
+                    return live_session(home, session)
+        raise
 
 
 @click.command("detach")
@@ -33,7 +54,7 @@ def attach_command(session: str) -> int:
 @json_option
 def detach_command(session: str, as_json: bool) -> None:
     """Close every UI of a session; its agent goes on."""
-    entry = live_session(paths.home(), session)
+    entry = _live(session)
     answer = request(entry.socket, "POST", "/detach", {})
     if as_json:
         print_json(answer)
@@ -46,7 +67,7 @@ def detach_command(session: str, as_json: bool) -> None:
 @json_option
 def stop_command(session: str, as_json: bool) -> None:
     """End a session's agent: TERM, after the grace KILL. Its work is checkpointed as at any end."""
-    entry = live_session(paths.home(), session)
+    entry = _live(session)
     answer = request(entry.socket, "POST", "/stop", {})
     if as_json:
         print_json(answer)
@@ -60,7 +81,7 @@ def stop_command(session: str, as_json: bool) -> None:
 @json_option
 def checkpoint_command(session: str, text: str, as_json: bool) -> int:
     """Write a checkpoint of a running session now."""
-    entry = live_session(paths.home(), session)
+    entry = _live(session)
     answer = request(entry.socket, "POST", "/checkpoint", {"note": text}, timeout=60.0)
     if as_json:
         print_json(answer)
@@ -88,8 +109,12 @@ def report(outcome: object, session: str) -> int:
 
     assert isinstance(outcome, Outcome)
     if outcome.kind == "ended" and outcome.ended is not None:
+        if outcome.ended.screen_tail:
+            sys.stderr.write(plain(outcome.ended.screen_tail) + "\n")
         note(plain(outcome.ended.line))
         return outcome.ended.exit_code
+    if outcome.kind == "ended":
+        return _ended_unheard(session)
     if outcome.kind == "detached":
         note(
             f"detached; the agent goes on: `engram attach {session}` comes back, `engram stop {session}` ends it"
@@ -102,6 +127,19 @@ def report(outcome: object, session: str) -> int:
         note(f"the screen failed: {outcome.error} The agent goes on: `engram attach {session}`")
         return 1
     return 0
+
+
+def _ended_unheard(session: str) -> int:
+    """The session was over before this screen could be told: its file says how."""
+    from engram_tui.supervisor.spec import SessionFolder
+
+    try:
+        info = SessionFolder(paths.home(), session).read_info()
+    except (OSError, ValueError):
+        note("the session is over; `engram sessions` tells how")
+        return 1
+    note(f"{info.agent} {info.verdict}; `engram sessions` tells more")
+    return info.exit_code if info.exit_code is not None else 1
 
 
 def browse() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -102,6 +103,9 @@ def main(argv: list[str] | None = None) -> None:
     """Console entry. Exit codes: 0, 1 failed, 2 bad arguments, 70–77 see `engram run`, else the agent's own."""
     words = list(sys.argv[1:] if argv is None else argv)
     own, rest = split_rest(words) if words[:1] in (["run"], ["resume"]) else (words, None)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a locale without UTF-8 shows "?", and nothing fails
     try:
         code: Any = engram.main(args=own, prog_name="engram", standalone_mode=False, obj={"rest": rest})
         sys.exit(code if isinstance(code, int) else 0)

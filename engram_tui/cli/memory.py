@@ -18,12 +18,20 @@ from engram_tui.cli.output import age, json_option, note, one_line, print_json, 
 @json_option
 def recall_command(query: str, count: int, user: str, as_json: bool) -> None:
     """Ask memory."""
+    from engram_runtime.memory.results import Recall
+
     with opened() as runtime:
-        found = runtime.memory.recall(query, k=count, user=user, wait=0.3)
+        # An empty home has no memory to ask, and no model is started for nothing.
+        empty = runtime.journal.head() == 0
+        found = (
+            Recall(hits=(), semantic="off", took_ms=0.0)
+            if empty
+            else runtime.memory.recall(query, k=count, user=user, wait=0.3)
+        )
         if as_json:
             print_json(found)
             return
-        if found.semantic != "ready":
+        if found.semantic != "ready" and not empty:
             note(f"answered by words alone: the embedding model is {found.semantic}")
         if not found.hits:
             print("Nothing found.")
@@ -55,7 +63,7 @@ def recall_command(query: str, count: int, user: str, as_json: bool) -> None:
 @json_option
 def remember_command(text: str, importance: float, category: str, everywhere: bool, as_json: bool) -> None:
     """Store a memory."""
-    with opened() as runtime:
+    with opened(create=True) as runtime:
         stored = runtime.memory.store(
             text,
             importance=importance,

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
 from engram_runtime import ids, paths
 from engram_runtime.errors import NotFound, StoreError, UsageError
-from engram_runtime.runtime import Runtime
-from engram_runtime.state.views import TaskView
+from engram_runtime.settings import Settings
 from engram_tui.agents.base import Adapter
-from engram_tui.agents.registry import adapter, executable, first_found
-from engram_tui.cli.home import find_task, opened
+from engram_tui.agents.registry import adapter, executable, first_found, names
+from engram_tui.cli.home import find_task, home, is_new, nothing_interrupted, opened
 from engram_tui.cli.output import note
-from engram_tui.supervisor.spec import SessionSpec
+from engram_tui.cli.terminal import check_terminal, is_terminal, terminal_size
+from engram_tui.supervisor.spec import UNKEPT, SessionSpec
+
+if TYPE_CHECKING:
+    from engram_runtime.runtime import Runtime
+    from engram_runtime.state.views import TaskView
 
 CONTINUE = "Continue the interrupted task"
-SMALLEST = (40, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Wish:
     def mode(self) -> Literal["interactive", "headless"]:
         """Interactive sessions have a detached supervisor."""
         return "headless" if self.headless else "interactive"
+
+    @property
+    def asks(self) -> bool:
+        """Whether interrupted work of the project is offered first."""
+        return not (self.headless or self.no_resume or self.agent.prints(self.args))
 
 
 @click.command("run")
@@ -119,19 +127,27 @@ def resume_command(
 ) -> int:
     """Continue TASK (the latest interrupted one of this project) with a briefing in the first request."""
     folder = _folder(cwd)
-    with opened(folder) as runtime:
-        view = find_task(runtime, task) if task else _latest_interrupted(runtime)
-        if view.live:
-            raise UsageError(
-                f"Task #{view.id} is live in session {view.last_session}.",
-                hint=f"`engram attach {view.last_session}` shows it.",
-            )
-        name = agent or (view.last_agent if view.last_agent not in (None, "command", "mcp") else None)
-        rest = obj["rest"] or ()
-        wish = _wish(name, rest, folder, headless, "", events_file, strict_exit, True)
-        prompt = None if no_prompt else CONTINUE
-        spec = _resumed(runtime, wish, view, prompt)
+    try:
+        with opened(folder) as runtime:
+            view = _free(find_task(runtime, task)) if task else _latest_interrupted(runtime)
+            name, rest = _as_before(runtime, view, agent, obj["rest"])
+            wish = _wish(name, rest or None, folder, headless, "", events_file, strict_exit, True)
+            spec = _resumed(runtime, wish, _spec(wish), view, None if no_prompt else CONTINUE)
+    except TaskIsLive as live:
+        return _attach_instead(live, headless)
     return _launch(spec)
+
+
+def _as_before(
+    runtime: Runtime, view: TaskView, agent: str | None, rest: tuple[str, ...] | None
+) -> tuple[str | None, tuple[str, ...]]:
+    """Agent and arguments to go on with: what was asked for, else the last agent; a command is run as it was."""
+    if agent is not None or (rest and view.last_agent == "command"):
+        return agent, rest or ()
+    if view.last_agent == "command":
+        return None, runtime.state.sessions_of_task(view.id)[-1].argv
+    known = view.last_agent if view.last_agent in names() else None
+    return known, rest or ()
 
 
 def _wish(
@@ -153,33 +169,28 @@ def _wish(
         raise UsageError("Nothing to run after --.", hint="engram run -- COMMAND [ARGS…]")
     folder = _folder(cwd)
     path = executable(found, os.environ)
-    root = paths.home()
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"The home {root} is a file.", hint="Set ENGRAM_HOME to a folder.")
+    _, warnings = Settings.load(home(), folder)
     if not headless and found.supervises(args):
-        _check_terminal()
+        check_terminal("This", "Without one: engram run AGENT --headless -- ARGS…")
+    if events_file is not None:
+        _check_events_file(Path(events_file))
+    for warning in warnings:
+        note(warning)
     return Wish(found, path, args, folder, headless, task_name, events_file, strict_exit, no_resume)
 
 
 def _folder(cwd: Path | None) -> Path:
     folder = (cwd or Path.cwd()).absolute()
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}.", hint="Give one that exists with --cwd.")
+        what = f"{folder} is not a folder." if folder.exists() else f"There is no folder {folder}."
+        raise UsageError(what, hint="Give one that exists with --cwd.")
     return folder
 
 
-def _check_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError(
-            "This needs a terminal, and there is none here.",
-            hint="Without one use --headless: engram run AGENT --headless -- ARGS…",
-        )
-    size = os.get_terminal_size()
-    if size.columns < SMALLEST[0] or size.lines < SMALLEST[1]:
-        raise UsageError(
-            f"The terminal is {size.columns}×{size.lines}; Engram needs {SMALLEST[0]}×{SMALLEST[1]}.",
-            hint="Enlarge it, or use --headless.",
-        )
+def _check_events_file(path: Path) -> None:
+    """The file is opened by the supervisor, when it is too late to say so."""
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise UsageError(f"{path} cannot be written.", hint="Give another file with --events.")
 
 
 def _become(wish: Wish) -> NoReturn:
@@ -190,42 +201,65 @@ def _become(wish: Wish) -> NoReturn:
 
 def _start(wish: Wish) -> int:
     """Start the session. The journal is only opened first where a task must be looked up: it costs 0.3 s."""
+    spec = _spec(wish)
     try:
-        if not wish.task_name and (wish.headless or wish.no_resume or wish.agent.prints(wish.args)):
-            return _launch(_spec(wish, str(paths.home()), paths.project_of(wish.cwd)))
-        with opened(wish.cwd) as runtime:
-            health = runtime.health()
-            if not health.writable:
-                return _launch(_unprotected(wish, f"{health.problem} {health.hint}".strip()))
-            spec = _fresh(runtime, wish)
-            if wish.task_name:
-                named = _named(runtime, wish.task_name)
-                if named is not None:
-                    spec = _resumed(runtime, wish, named, CONTINUE if named.interrupted else None)
-            elif not wish.headless and not wish.no_resume and not wish.agent.prints(wish.args):
-                interrupted = runtime.state.interrupted_tasks(runtime.project)
-                if interrupted:
+        if wish.task_name or (wish.asks and not nothing_interrupted(spec.project)):
+            with opened(wish.cwd) as runtime:
+                health = runtime.health()
+                if not health.writable and not is_new(runtime.home):
+                    spec = _unprotected(spec, f"{health.problem} {health.hint}".strip())
+                if wish.task_name:
+                    spec = _on_task(runtime, wish, spec)
+                elif not spec.unprotected and (found := runtime.state.interrupted_tasks(runtime.project)):
                     from engram_tui.cli.ask import ask_to_resume
 
-                    return ask_to_resume(runtime, wish, spec, interrupted[0])
+                    return ask_to_resume(runtime, wish, spec, found[0])
+    except TaskIsLive as live:
+        return _attach_instead(live, wish.headless)
     except StoreError as error:
-        return _launch(_unprotected(wish, str(error)))
+        spec = _unprotected(spec, str(error))
     return _launch(spec)
 
 
-def _named(runtime: Runtime, name: str) -> TaskView | None:
+def _on_task(runtime: Runtime, wish: Wish, spec: SessionSpec) -> SessionSpec:
+    """The session on the task that `--task` names; a name that is not known yet begins one."""
     try:
-        view = find_task(runtime, name)
+        view = _free(find_task(runtime, wish.task_name))
     except NotFound:
-        if name.lstrip("#").isdigit():
+        if wish.task_name.removeprefix("#").isdecimal():
             raise
-        return None
-    if view.live:
-        raise UsageError(
-            f"Task {view.name!r} is live in session {view.last_session}.",
-            hint=f"`engram attach {view.last_session}` shows it.",
+        return spec
+    return _resumed(runtime, wish, spec, view, CONTINUE if view.interrupted else None)
+
+
+class TaskIsLive(UsageError):
+    """A task has one agent at a time."""
+
+    def __init__(self, view: TaskView) -> None:
+        session = view.last_session or ""
+        super().__init__(
+            f"Task #{view.id} is live in session {session}.", hint=f"`engram attach {session}` shows it."
         )
+        self.session = session
+
+
+def _free(view: TaskView) -> TaskView:
+    """The task, where no session works on it. Raises TaskIsLive."""
+    if view.live:
+        raise TaskIsLive(view)
     return view
+
+
+def _attach_instead(live: TaskIsLive, headless: bool) -> int:
+    """Offer to show the session that has the task; exit code 2 where that is not wanted. Raises `live` to scripts."""
+    if headless or not is_terminal():
+        raise live
+    note(str(live.args[0]))
+    if not click.confirm("attach?", default=True, err=True):
+        return live.exit_code
+    from engram_tui.cli.live import attach
+
+    return attach(live.session)
 
 
 def _latest_interrupted(runtime: Runtime) -> TaskView:
@@ -235,16 +269,13 @@ def _latest_interrupted(runtime: Runtime) -> TaskView:
     return found[0]
 
 
-def _fresh(runtime: Runtime, wish: Wish) -> SessionSpec:
-    return _spec(wish, str(runtime.home), runtime.project)
-
-
-def _spec(wish: Wish, home: str, project: str, unprotected: str = "") -> SessionSpec:
-    columns, rows = _size()
+def _spec(wish: Wish) -> SessionSpec:
+    """A fresh session."""
+    columns, rows = terminal_size()
     return SessionSpec(
         id=ids.session_id(),
-        home=home,
-        project=project,
+        home=str(paths.home()),
+        project=paths.project_of(wish.cwd),
         agent=wish.agent.name,
         executable=wish.executable,
         args=wish.args,
@@ -253,14 +284,15 @@ def _spec(wish: Wish, home: str, project: str, unprotected: str = "") -> Session
         task_name=wish.task_name,
         cols=columns,
         rows=rows,
-        events_file=wish.events_file,
+        events_file=str(Path(wish.events_file).absolute()) if wish.events_file else None,
         strict_exit=wish.strict_exit,
         parent_session=os.environ.get("ENGRAM_SESSION"),
-        unprotected=unprotected,
     )
 
 
-def _resumed(runtime: Runtime, wish: Wish, view: TaskView, prompt: str | None) -> SessionSpec:
+def _resumed(
+    runtime: Runtime, wish: Wish, spec: SessionSpec, view: TaskView, prompt: str | None
+) -> SessionSpec:
     """A session that goes on with a task: its briefing is made now, before the agent starts."""
     import msgspec
 
@@ -269,7 +301,7 @@ def _resumed(runtime: Runtime, wish: Wish, view: TaskView, prompt: str | None) -
     briefing = briefing_for(runtime, view.id, wish.cwd)
     latest = runtime.state.checkpoint_version(view.id)
     return msgspec.structs.replace(
-        _fresh(runtime, wish),
+        spec,
         task=view.id,
         task_name="",
         checkpoint=latest.id if latest else None,
@@ -278,27 +310,36 @@ def _resumed(runtime: Runtime, wish: Wish, view: TaskView, prompt: str | None) -
     )
 
 
-def _unprotected(wish: Wish, why: str) -> SessionSpec:
+def _unprotected(spec: SessionSpec, why: str) -> SessionSpec:
     """The home cannot keep anything: the agent starts all the same, in a folder of its own, and it is said."""
+    import msgspec
+
     note(f"nothing will be kept: {why}")
-    home = tempfile.mkdtemp(prefix="engram-")
-    return _spec(wish, home, paths.project_of(wish.cwd), unprotected=why)
-
-
-def _size() -> tuple[int, int]:
-    try:
-        size = os.get_terminal_size()
-    except OSError:
-        return 80, 24
-    return size.columns, size.lines
+    return msgspec.structs.replace(spec, home=tempfile.mkdtemp(prefix=UNKEPT), unprotected=why)
 
 
 def _launch(spec: SessionSpec) -> int:
     from engram_tui.supervisor.launch import run_in_foreground, start_detached
+    from engram_tui.supervisor.spec import FolderUnusable
 
-    if spec.mode == "headless":
-        return run_in_foreground(spec)
-    socket = start_detached(spec)
+    try:
+        if spec.mode == "headless":
+            return run_in_foreground(spec)
+        socket = start_detached(spec, meanwhile=_load_face)
+    except FolderUnusable as error:
+        if spec.unprotected:
+            raise
+        return _launch(_unprotected(spec, str(error)))
     from engram_tui.cli.live import show
 
     return show(socket, spec.id, Path(spec.home))
+
+
+def _load_face() -> None:
+    """Import the terminal UI while the supervisor starts; a full collection in the middle would only cost time."""
+    gc.disable()
+    import engram_tui.app
+    import engram_tui.cli.live  # noqa: F401
+
+    gc.freeze()
+    gc.enable()

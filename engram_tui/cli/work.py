@@ -9,12 +9,12 @@ from typing import Literal, cast
 import click
 
 from engram_runtime.continuity.continuation import continuation
-from engram_runtime.errors import NotFound
+from engram_runtime.errors import NotFound, StoreError
 from engram_runtime.journal.events import CheckpointRestored
 from engram_runtime.runtime import Runtime
 from engram_runtime.state.views import CheckpointView
 from engram_tui.cli.home import find_task, opened
-from engram_tui.cli.output import age, json_option, one_line, plain, print_json, table
+from engram_tui.cli.output import age, json_option, note, one_line, plain, print_json, table
 from engram_tui.discovery import state_of
 
 
@@ -120,7 +120,7 @@ def checkpoints_command(task: str, limit: int, as_json: bool) -> None:
 
 
 @click.command("show")
-@click.argument("checkpoint", type=int)
+@click.argument("checkpoint", type=click.IntRange(0, 2**63 - 1))
 @json_option
 def show_command(checkpoint: int, as_json: bool) -> None:
     """A checkpoint in full."""
@@ -162,7 +162,10 @@ def restore_command(task: str, version: int | None, mode: str, as_json: bool) ->
             which = f"version {version}" if version else "checkpoint"
             raise NotFound(f"Task {view.id} has no {which}.", hint=f"See `engram checkpoints {view.id}`.")
         kind = cast(Literal["FULL", "SELECTIVE", "NONE"], mode)
-        runtime.append(CheckpointRestored(task=view.id, checkpoint=found.id, mode=kind, to="user"))
+        try:
+            runtime.append(CheckpointRestored(task=view.id, checkpoint=found.id, mode=kind, to="user"))
+        except StoreError as error:
+            note(f"that this was restored is not kept: {error}")
         if as_json:
             package = continuation(found, now=datetime.now(UTC))
             print_json(

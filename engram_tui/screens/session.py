@@ -66,6 +66,8 @@ class SessionScreen(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """Room and frame side by side, one line below, a banner that may lie over them."""
+        # Before there are widgets: each change of the screen's classes later styles them all anew.
+        self._classify(self.app.size.width, self.app.size.height)
         with Horizontal(id="work"):
             with Room(id="room"):
                 yield self.terminal
@@ -201,16 +203,16 @@ class SessionScreen(Screen[None], inherit_bindings=False):
         self._arrange(event.size.width, event.size.height)
 
     def _arrange(self, width: int, height: int) -> None:
+        self._classify(width, height)
+        self.frame.fold_for(accordion=not self.has_class("-wide"), height=height)
+        if self.has_class("-framed"):
+            self.call_after_refresh(self._say)
+
+    def _classify(self, width: int, height: int) -> None:
         wide = width >= WIDE
         framed = wide if self._frame_wanted is None else self._frame_wanted
         small = width < SMALLEST[0] or height < SMALLEST[1]
-        self.set_class(wide, "-wide")
-        self.set_class(not wide, "-narrow")
-        self.set_class(framed, "-framed")
-        self.set_class(small, "-small")
-        self.frame.fold_for(accordion=not wide, height=height)
-        if framed:
-            self.call_after_refresh(self._say)
+        self.update_classes({"-wide": wide, "-narrow": not wide, "-framed": framed, "-small": small})
 
     def action_frame(self) -> None:
         """Show or hide the frame."""

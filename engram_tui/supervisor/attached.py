@@ -7,6 +7,7 @@ from collections import deque
 
 from engram_tui.messages import Message, pack
 
+SNAPSHOT = b"s"
 SLOW_BYTES = 2 << 20
 """A UI with more than this unsent gets its screen anew when it has caught up."""
 
@@ -21,11 +22,16 @@ class UI:
         self.typed = 0.0
         self._queue: deque[bytes] = deque()
         self._bytes = 0
+        self._snapshot: bytes | None = None
         self._wake = asyncio.Event()
         self.closing = False
 
     def send(self, data: bytes) -> None:
-        """Queue a message; one that cannot keep up loses screen frames, never anything else."""
+        """Queue a message. One that cannot keep up loses screen frames, and snapshots that a newer one replaces."""
+        if data[:1] == SNAPSHOT:
+            self._snapshot = data
+            self._wake.set()
+            return
         self._queue.append(data)
         self._bytes += len(data)
         self._wake.set()
@@ -44,10 +50,12 @@ class UI:
 
     async def next_batch(self) -> list[bytes]:
         """Messages to send now; waits for the first."""
-        while not self._queue:
+        while not self._queue and self._snapshot is None and not self.closing:
             self._wake.clear()
             await self._wake.wait()
-        batch = list(self._queue)
+        batch = [self._snapshot] if self._snapshot is not None else []
+        batch += self._queue
+        self._snapshot = None
         self._queue.clear()
         self._bytes = 0
         return batch
@@ -55,7 +63,7 @@ class UI:
     @property
     def drained(self) -> bool:
         """Nothing waits."""
-        return not self._queue
+        return not self._queue and self._snapshot is None
 
     def wake(self) -> None:
         """Let a waiting sender look again."""
@@ -101,5 +109,5 @@ class Attached:
         sized = [ui for ui in self._uis if ui.cols and ui.rows]
         if not sized:
             return None
-        latest = max(sized, key=lambda ui: ui.typed)
+        latest = max(reversed(sized), key=lambda ui: ui.typed)
         return latest.cols, latest.rows

@@ -14,6 +14,8 @@ from engram_tui.watch import git_watch
 
 MEMORIES = 5
 FAILURES = 5
+MOST_DIRTY = 500
+"""Dirty files that a session's start lists at most."""
 
 
 def briefing_for(runtime: Runtime, task: int, cwd: Path, *, budget: int | None = None) -> Briefing:
@@ -31,26 +33,31 @@ def briefing_for(runtime: Runtime, task: int, cwd: Path, *, budget: int | None =
         budget_tokens=budget or runtime.settings.briefing_tokens,
         session=sessions[-1] if sessions else None,
         failures=runtime.state.failures(task=task, limit=FAILURES),
-        changed_since=changed_since(checkpoint, cwd),
+        changed_since=changed_since(runtime, checkpoint, cwd),
         head=git.head if git else None,
     )
 
 
-def changed_since(checkpoint: CheckpointView | None, cwd: Path) -> tuple[FileChange, ...]:
-    """Files that differ from HEAD now and were not known to when the checkpoint was written: the user's, presumably
-    (nobody was supervised meanwhile).
+def changed_since(runtime: Runtime, checkpoint: CheckpointView | None, cwd: Path) -> tuple[FileChange, ...]:
+    """Files that differ from HEAD now and that no session of the task knew of: changed while nobody watched.
+
+    Empty where a session began with more dirty files than are listed: then nothing can be told.
     """
     if checkpoint is None or checkpoint.content is None:
         return ()
     known = {c.path for c in checkpoint.content.modified_files}
-    known.update(checkpoint.content.dirty_before)
+    for session in runtime.state.sessions_of_task(checkpoint.task):
+        if len(session.dirty_files) >= MOST_DIRTY:
+            return ()
+        known.update(session.dirty_files)
+        known.update(c.path for c in runtime.state.files(session.id).changes)
     return tuple(
         FileChange(
             path=f.path,
             change=f.change,
-            by="user",
+            by="unattributed",
             tracked=f.tracked,
-            evidence="changed since the checkpoint",
+            evidence="changed since the checkpoint, while nobody watched",
         )
         for f in git_watch.changed_files(str(cwd)) or ()
         if f.path not in known

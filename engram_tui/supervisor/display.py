@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from engram_tui import messages as m
 from engram_tui.supervisor.attached import UI, Attached
+from engram_tui.terminal.pacing import Throttle
 from engram_tui.terminal.protocol import Region
 from engram_tui.terminal.screen_host import ScreenClosed, ScreenHost
 from engram_tui.watch.pty_process import AgentProcess
 
 TAIL_ROWS = 24
+TAIL_S = 0.2
 MODIFIERS = (("shift", 1), ("ctrl", 2), ("meta", 4))
 
 
@@ -34,6 +38,8 @@ class Display:
         self.attached = attached
         self._process = process
         self._size = (cols, rows)
+        self._last_tail = ""
+        self._throttle = Throttle()
         self.host: ScreenHost | None = None
         if process.has_terminal:
             self.host = ScreenHost(
@@ -41,8 +47,8 @@ class Display:
                 rows,
                 on_frame=self._frame,
                 on_reply=process.write if answers else _unanswered,
-                on_pause=process.pause_reading,
-                on_resume=process.resume_reading,
+                on_pause=partial(process.pause_reading, "screen"),
+                on_resume=partial(process.resume_reading, "screen"),
                 on_repaint_needed=self._jiggle,
                 on_started=know,
             )
@@ -54,21 +60,30 @@ class Display:
 
     def output(self, data: bytes) -> None:
         """The agent wrote to its terminal."""
-        if self.host is not None:
-            self.host.feed(data)
+        if self.host is None:
+            return
+        self.host.feed(data)
+        if wait := self._throttle.taken(time.monotonic(), len(data)):
+            self._process.pause_reading("flood")
+            asyncio.get_running_loop().call_later(wait, self._process.resume_reading, "flood")
 
     async def tail(self) -> str:
-        """The text of the screen's last lines that are not blank; "" without a screen."""
+        """The text of the screen's last lines that are not blank; "" without a screen.
+
+        A screen process that does not answer soon (a flood, a restart) is not waited for: the last answer counts.
+        """
         if self.host is None:
             return ""
         try:
-            text = await self.host.text()
-        except ScreenClosed:
-            return ""
+            async with asyncio.timeout(TAIL_S):
+                text = await self.host.text()
+        except (ScreenClosed, TimeoutError):
+            return self._last_tail
         lines = [line.rstrip() for line in text.splitlines()]
         while lines and not lines[-1]:
             lines.pop()
-        return "\n".join(lines[-TAIL_ROWS:])
+        self._last_tail = "\n".join(lines[-TAIL_ROWS:])
+        return self._last_tail
 
     async def close(self) -> None:
         """End the screen process."""
@@ -80,6 +95,11 @@ class Display:
         self.attached.add(ui)
         if self.host is not None:
             self.host.ask_full()
+
+    def left(self, ui: UI) -> None:
+        """A UI is gone: the size is that of the others now."""
+        self.attached.remove(ui)
+        self._resize()
 
     async def said(self, ui: UI, message: Any) -> bool:
         """Handle what concerns the screen; False for messages of another kind."""
@@ -136,8 +156,6 @@ class Display:
 
     def _jiggle(self) -> None:
         """The screen was lost: two sizes in a row make the agent repaint."""
-        import asyncio
-
         cols, rows = self._size
         self._process.resize(max(2, rows - 1), cols)
         asyncio.get_running_loop().call_later(0.1, self._process.resize, rows, cols)

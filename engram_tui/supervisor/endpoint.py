@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import os
-import socket
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from engram_tui.messages import AskFull, Resize, Snapshot, unpack
 from engram_tui.supervisor.attached import UI, Attached
+from engram_tui.supervisor.listeners import Listeners
 
 if TYPE_CHECKING:
     import uvicorn
@@ -59,45 +57,6 @@ class Host(Protocol):
         """A message of a UI."""
 
 
-@dataclass(slots=True)
-class Listeners:
-    """Both listening sockets and what is needed to reach them."""
-
-    tcp: socket.socket
-    unix: socket.socket
-    path: Path
-    port: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.port = self.tcp.getsockname()[1]
-
-    @classmethod
-    def bind(cls, path: Path) -> Listeners:
-        """Bind both. The Unix socket is 0600; a stale one at the same path is replaced."""
-        # IPPROTO_TCP is needed: asyncio sets TCP_NODELAY only on sockets that name it, 44 ms a request else.
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        tcp.bind(("127.0.0.1", 0))
-        unix = socket.socket(socket.AF_UNIX)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        mask = os.umask(0o177)
-        try:
-            unix.bind(str(path))
-        finally:
-            os.umask(mask)
-        for listener in (tcp, unix):
-            listener.listen(128)
-            listener.setblocking(False)
-        return cls(tcp, unix, path)
-
-    def close(self) -> None:
-        """Close both and remove the path."""
-        self.tcp.close()
-        self.unix.close()
-        with contextlib.suppress(OSError):
-            self.path.unlink()
-
-
 class Endpoint:
     """Serves one session. `mcp` is mounted once it is built; requests for it wait until then."""
 
@@ -110,6 +69,8 @@ class Endpoint:
         self._app: ASGIApp | None = None
         self._mcp: ASGIApp | None = None
         self._mcp_ready = asyncio.Event()
+        self.mcp_refused = False
+        """There will be no tools: nobody need wait for the agent to list them."""
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self.mcp_asked = asyncio.Event()
@@ -121,6 +82,10 @@ class Endpoint:
         """From now on `/mcp` is served."""
         self._mcp = app
         self._mcp_ready.set()
+
+    def refuse_mcp(self) -> None:
+        """There will be no tools in this session: nobody need wait until they are listed."""
+        self.mcp_refused = True
 
     async def start(self) -> None:
         """Import the web stack in a thread and serve."""
@@ -233,8 +198,8 @@ class Endpoint:
             if len(body) > MOST_HOOK_BYTES:
                 return JSONResponse({"error": "too large"}, 413)
         try:
-            payload = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+            payload = _read_json(body or b"{}")
+        except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse(await self._host.hook(str(request.path_params["event"]), payload))
 
@@ -291,6 +256,18 @@ class Endpoint:
                     return
         except (RuntimeError, OSError):
             return  # the UI vanished while being sent to
+
+
+def _read_json(body: bytes) -> dict[str, Any]:
+    """A JSON object. Raises ValueError (msgspec's errors are such).
+
+    JavaScript writes half of an emoji, cut in its middle, as an escape that UTF-8 has no bytes for: it becomes "?".
+    """
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        whole = json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+        return msgspec.json.decode(whole, type=dict[str, Any])
 
 
 async def _plain(send: Send, status: int, body: bytes) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from engram_runtime.journal.records import FileChange
+from engram_runtime.journal.records import FileChange, GitFacts
 from engram_runtime.paths import git_place
 from engram_tui.agents.base import Adapter, LaunchPlan, TranscriptReader
 from engram_tui.supervisor.intake import Intake
@@ -33,8 +34,13 @@ IDLE_CAPTURE_S = 3.0
 QUIET_S = 0.4
 """Changes of files are recorded as one event once it has been quiet for this long."""
 GIT_EVERY_S = 2.0
+RESTLESS_S = 5.0
+"""… or, where it is never quiet, after this long."""
 """git is asked for the changed files at most this often while the session runs."""
 FIRST_LOOK_S = 3.0
+RESTART_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class Eyes:
@@ -62,8 +68,12 @@ class Eyes:
         self._transcript: TranscriptReader | None = adapter.transcript(plan, os.environ, cwd)
         self._since = since
         self._reading = asyncio.Lock()
+        self._reads: set[asyncio.Task[None]] = set()
         self._recorded: dict[str, FileChange] = {}
         self._changed: list[ChangedFile] | None = [] if self._in_git else None
+        self.git: GitFacts | None = None
+        """What git said last."""
+        self._asking_git: asyncio.Task[None] | None = None
         self._touched_at = 0.0
         self._asked_git_at = 0.0
         self.processes: tuple[ProcessSeen, ...] = ()
@@ -79,10 +89,14 @@ class Eyes:
         if not self._in_git:
             return None
         status = await asyncio.to_thread(git_watch.git_status, self.top, seconds=FIRST_LOOK_S)
-        if status is not None:
-            self._attribution.baseline(status.changed)
-            self._changed = list(status.changed)
-        return status
+        if status is None:
+            return None
+        self.git = status.facts
+        # The agent runs already: what it changed before git looked is not what it found.
+        found = await asyncio.to_thread(lambda: tuple(c for c in status.changed if not self._is_new(c.path)))
+        self._attribution.baseline(found)
+        self._changed = list(status.changed)
+        return GitStatus(status.facts, found)
 
     def follow(self, path: str) -> None:
         """The agent told where its transcript is (another one after /clear)."""
@@ -105,13 +119,21 @@ class Eyes:
 
     async def watch(self) -> None:
         """Watch until cancelled."""
-        await asyncio.gather(self._watch_files(), self._poll_transcript(), self._capture(), self._record())
+        loops = (self._watch_files, self._poll_transcript, self._capture, self._record)
+        await asyncio.gather(*(_kept_up(loop) for loop in loops))
 
     async def read_transcript(self) -> None:
-        """Take in what the transcript has beyond what was read (one reader at a time).
+        """Take in what the transcript has beyond what was read.
 
-        A native resume goes on with an old transcript: what was there before this session is not of it.
+        It goes on when the caller gives up waiting: what the reader has read once, it will not read again.
         """
+        reading = asyncio.create_task(self._read_on(), name="transcript")
+        self._reads.add(reading)
+        reading.add_done_callback(self._reads.discard)
+        await asyncio.shield(reading)
+
+    async def _read_on(self) -> None:
+        """One read at a time. A native resume goes on with an old transcript: what was there before is not of us."""
         async with self._reading:
             reader = self._transcript
             if reader is not None:
@@ -121,7 +143,7 @@ class Eyes:
     async def last_look(self, seconds: float) -> None:
         """At the end: what git says now, within a bound; then record what is new."""
         self._attribution.idle()
-        await self._ask_git(seconds)
+        await self.look_at_git(seconds, fresh=True)
         self.record_changes()
 
     def record_changes(self) -> None:
@@ -131,10 +153,27 @@ class Eyes:
         self._recorded = current
         self._intake.files(new)
 
-    async def _ask_git(self, seconds: float) -> None:
-        if self._in_git:
-            changed = await asyncio.to_thread(git_watch.changed_files, self.top, seconds=seconds)
-            self._changed = changed if changed is not None else self._changed
+    def _is_new(self, path: str) -> bool:
+        try:
+            return os.lstat(os.path.join(self.top, path)).st_mtime >= self._since
+        except OSError:
+            return False
+
+    async def look_at_git(self, seconds: float, *, fresh: bool = False) -> None:
+        """Have git's word no older than GIT_EVERY_S (`fresh`: of now), waiting `seconds` at most.
+
+        One look at a time: a slow git must not pile up; what is waited for in vain arrives later.
+        """
+        if not self._in_git or not (fresh or time.monotonic() - self._asked_git_at >= GIT_EVERY_S):
+            return
+        if self._asking_git is None or self._asking_git.done():
+            self._asking_git = asyncio.create_task(self._ask_git(), name="git")
+        await asyncio.wait([self._asking_git], timeout=seconds)
+
+    async def _ask_git(self) -> None:
+        status = await asyncio.to_thread(git_watch.git_status, self.top)
+        if status is not None:
+            self.git, self._changed = status.facts, list(status.changed)
         self._asked_git_at = time.monotonic()
 
     async def _poll_transcript(self) -> None:
@@ -168,6 +207,18 @@ class Eyes:
             await asyncio.sleep(QUIET_S)
             now = time.monotonic()
             stale = self._touched_at > self._asked_git_at
-            if stale and now - self._touched_at >= QUIET_S and now - self._asked_git_at >= GIT_EVERY_S:
-                await self._ask_git(FIRST_LOOK_S)
+            settled = now - self._touched_at >= QUIET_S or now - self._asked_git_at >= RESTLESS_S
+            if stale and settled and now - self._asked_git_at >= GIT_EVERY_S:
+                await self.look_at_git(FIRST_LOOK_S)
                 self.record_changes()
+
+
+async def _kept_up(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run one of the eyes for ever: what it stumbles over is logged, and it looks again."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            # The boundary to files and processes of others, whatever they look like.
+            logger.exception("watching failed")
+            await asyncio.sleep(RESTART_S)

@@ -92,6 +92,6 @@ class Foreground:
         if behind != self._paused:
             self._paused = behind
             if behind:
-                self._process.pause_reading()
+                self._process.pause_reading("terminal")
             else:
-                self._process.resume_reading()
+                self._process.resume_reading("terminal")

@@ -67,17 +67,7 @@ class Hooks:
             return None
         text, task, checkpoint = given
         if task is not None:
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            tokens = (len(text.encode()) + 3) // 4
-            self._post(
-                BriefingInjected(
-                    task=task,
-                    checkpoint=checkpoint,
-                    channel=f"{event}({source})",
-                    tokens=tokens,
-                    digest=digest,
-                )
-            )
+            self._post(briefing_injected(text, task, checkpoint, f"{event}({source})"))
         return text
 
     async def _tools_listed(self) -> None:
@@ -85,6 +75,8 @@ class Hooks:
         until = time.monotonic() + TOOLS_WAIT_S
         while time.monotonic() < until:
             listed = self._endpoint.tools_listed
+            if self._endpoint.mcp_refused:
+                return
             if listed is not None and time.monotonic() - listed >= TOOLS_MARGIN_S:
                 return
             await asyncio.sleep(0.02)
@@ -97,3 +89,10 @@ async def _bounded(work: Awaitable[None]) -> None:
             await work
     except TimeoutError:
         return
+
+
+def briefing_injected(text: str, task: int, checkpoint: int | None, channel: str) -> BriefingInjected:
+    """The event that a briefing was handed over, with its size (estimated tokens) and digest."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    tokens = (len(text.encode()) + 3) // 4
+    return BriefingInjected(task=task, checkpoint=checkpoint, channel=channel, tokens=tokens, digest=digest)

@@ -1,14 +1,18 @@
 """From observations to events: each fact recorded once, whichever channel told it first, and the live state kept.
 
-Hooks and transcript tell the same story twice; tool calls are matched by their id, prompts by their text.
+Hooks and transcript tell the same story twice; tool calls are matched by their id, prompts and turns by
+their text.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+import msgspec
 
 from engram_runtime.journal import events as ev
 from engram_runtime.journal.records import ConditionKind, ContextFill, FileChange
@@ -18,6 +22,9 @@ from engram_tui.watch import observations as ob
 PROMPT_LENGTH = 4000
 REMEMBERED_CALLS = 5000
 CONTEXT_STEP = 0.01
+API_CONDITIONS: tuple[ConditionKind, ...] = ("rate_limit", "overloaded", "overflow", "auth", "api_error")
+FILES_IN_EVENT = 500
+"""An event has a bounded size."""
 
 
 @dataclass(slots=True)
@@ -49,14 +56,14 @@ class Intake:
         self.live = live
         self._post = post
         self._on_moment = on_moment
-        self._prompts: dict[str, Counter[str]] = {"hook": Counter(), "transcript": Counter()}
+        self._told: dict[str, Counter[tuple[str, str]]] = {"hook": Counter(), "transcript": Counter()}
         self._calls: OrderedDict[str, str] = OrderedDict()
         self._recorded_fill = 0
-        self._turn_text = ""
+        self._waits_for = ""
 
     def known(self, prompts: Iterable[str], began: Iterable[str], ended: Iterable[str]) -> None:
         """What the journal has already (when a lost session's transcript is read again from its start)."""
-        self._prompts["hook"].update(" ".join(p.split()) for p in prompts)
+        self._told["hook"].update(("prompt", " ".join(p.split())) for p in prompts)
         for call_id in began:
             self._seen(f"began:{call_id}", call_id)
         for call_id in ended:
@@ -64,7 +71,8 @@ class Intake:
 
     def take(self, observations: Iterable[ob.Observation]) -> None:
         """Record what is new in these observations."""
-        for observation in observations:
+        for seen in observations:
+            observation = _encodable(seen)
             handler = getattr(self, f"_{type(observation).__name__}", None)
             self.live.last_sign = time.monotonic()
             if handler is not None and handler(observation) is not False:
@@ -85,13 +93,9 @@ class Intake:
             self.move("idle")
 
     def _Prompted(self, o: ob.Prompted) -> bool:
-        channel = o.channel if o.channel in self._prompts else "hook"
-        other = self._prompts["transcript" if channel == "hook" else "hook"]
-        text = " ".join(o.text.split())
-        self._prompts[channel][text] += 1
-        self.move("busy")
-        if self._prompts[channel][text] <= other[text] or not text:
+        if self._told_before(o, "prompt", o.text) or not o.text.strip():
             return False
+        self.move("busy")
         self.live.prompts += 1
         self.live.first_prompt = self.live.first_prompt or o.text[:PROMPT_LENGTH]
         self._clear("waiting")
@@ -104,6 +108,7 @@ class Intake:
         if f"ended:{o.call_id}" not in self._calls:
             self.live.running[o.call_id] = o
         self._clear("waiting", "stalled")
+        self._answered()
         self.move("busy")
         self._post(ev.ToolStarted(tool=o.tool, call_id=o.call_id, summary=o.summary, paths=o.paths))
         return True
@@ -112,7 +117,11 @@ class Intake:
         if self._seen(f"ended:{o.call_id}", o.call_id):
             return False
         self.live.running.pop(o.call_id, None)
-        self._clear("waiting", "stalled")
+        self._clear("stalled")
+        if not self.live.running or o.call_id == self._waits_for:
+            self._clear("waiting")
+            if self.live.state.state == "waiting":
+                self.move("busy")
         self._post(
             ev.ToolFinished(
                 tool=o.tool,
@@ -131,9 +140,8 @@ class Intake:
         self._post(ev.PlanObserved(items=o.items))
 
     def _TurnEnded(self, o: ob.TurnEnded) -> bool:
-        if o.text == self._turn_text and self.live.state.state == "idle":
+        if self._told_before(o, "turn", o.text):
             return False
-        self._turn_text = o.text
         self.live.turns += 1
         self.live.last_failure = None
         self.live.running.clear()
@@ -149,6 +157,8 @@ class Intake:
         self._post(ev.TurnFinished())
 
     def _TurnFailed(self, o: ob.TurnFailed) -> bool:
+        if self._told_before(o, "failure", o.condition):
+            return False
         self.live.last_failure = o
         self.move("limited" if o.condition in ("rate_limit", "overloaded") else "idle")
         return self._raise(o.condition, o.text)
@@ -158,9 +168,11 @@ class Intake:
 
     def _Waiting(self, o: ob.Waiting) -> bool:
         self.move("waiting")
+        self._waits_for = next(reversed(self.live.running), "")
         return self._raise("waiting", o.text)
 
     def _ContextSeen(self, o: ob.ContextSeen) -> bool:
+        self._answered()
         self.live.context = ContextFill(used=o.used, window=o.window)
         self.live.tokens_out += o.tokens_out
         step = max(1, int((o.window or 200_000) * CONTEXT_STEP))
@@ -189,13 +201,24 @@ class Intake:
 
     def files(self, changes: tuple[FileChange, ...]) -> None:
         """Record a batch of attributed changes."""
-        if changes:
-            self._post(ev.FilesObserved(changes=changes))
+        for start in range(0, len(changes), FILES_IN_EVENT):
+            self._post(ev.FilesObserved(changes=changes[start : start + FILES_IN_EVENT]))
 
     def stalled(self, text: str) -> bool:
         """Raise `stalled`: nothing has been heard of the agent for too long."""
         self.move("stalled")
         return self._raise("stalled", text)
+
+    def revived(self) -> None:
+        """A sign of life after all: `stalled` is over."""
+        if self.live.state.state == "stalled":
+            self.move("busy")
+        self._clear("stalled")
+
+    def _answered(self) -> None:
+        """The API answers (again): what it refused before is over."""
+        self._clear(*API_CONDITIONS)
+        self.live.last_failure = None
 
     def _raise(self, kind: ConditionKind, text: str) -> bool:
         if kind in self.live.conditions:
@@ -209,6 +232,14 @@ class Intake:
             if self.live.conditions.pop(kind, None) is not None:
                 self._post(ev.ConditionCleared(condition=kind))
 
+    def _told_before(self, o: ob.Observation, kind: str, text: str) -> bool:
+        """Whether the other channel told of it already: its n-th time there is the n-th time here."""
+        channel = o.channel if o.channel in self._told else "hook"
+        other = self._told["transcript" if channel == "hook" else "hook"]
+        key = (kind, " ".join(text.split()))
+        self._told[channel][key] += 1
+        return self._told[channel][key] <= other[key]
+
     def _seen(self, key: str, call_id: str) -> bool:
         if not call_id:
             return False
@@ -218,3 +249,15 @@ class Intake:
         while len(self._calls) > REMEMBERED_CALLS:
             self._calls.popitem(last=False)
         return False
+
+
+def _encodable(observation: ob.Observation) -> ob.Observation:
+    """The observation, or one that can be encoded: agents cut texts in the middle of an emoji, which leaves half a
+    surrogate pair that neither the journal nor the wire to a UI has bytes for.
+    """
+    try:
+        msgspec.msgpack.encode(observation)
+    except UnicodeEncodeError:
+        plain = json.dumps(msgspec.to_builtins(observation), ensure_ascii=False)
+        return msgspec.json.decode(plain.encode("utf-8", "replace"), type=type(observation))
+    return observation

@@ -8,22 +8,25 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engram_runtime.errors import AgentError
-from engram_tui.supervisor.spec import SessionFolder, SessionSpec
+from engram_tui.supervisor.spec import SessionFolder, SessionSpec, drop_unkept
 
 START_S = 20.0
 
 
-def start_detached(spec: SessionSpec) -> Path:
+def start_detached(spec: SessionSpec, meanwhile: Callable[[], None] = lambda: None) -> Path:
     """Start the session's supervisor in a session of its own; its Unix socket, which answers.
 
-    Raises AgentError with the reason where it did not come up.
+    `meanwhile` is done while it comes up.
+    Raises AgentError with the reason where it did not come up, FolderUnusable.
     """
     folder = SessionFolder(Path(spec.home), spec.id)
     folder.create()
-    folder.write_spec(spec)
+    with folder.usable():
+        folder.write_spec(spec)
     descriptor = os.open(folder.log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         process = subprocess.Popen(
@@ -35,17 +38,22 @@ def start_detached(spec: SessionSpec) -> Path:
         )
     finally:
         os.close(descriptor)
+    meanwhile()
     return _answering(folder, process)
 
 
 def run_in_foreground(spec: SessionSpec) -> int:
-    """Supervise in this process (`--headless`); the exit code of `engram run`."""
+    """Supervise in this process (`--headless`); the exit code of `engram run`.
+
+    Raises FolderUnusable (nothing was started), AgentError.
+    """
     from engram_tui.supervisor.main import supervise
 
     folder = SessionFolder(Path(spec.home), spec.id)
     folder.create()
-    folder.write_spec(spec)
-    return supervise(spec, folder)
+    code = supervise(spec, folder)
+    drop_unkept(spec)
+    return code
 
 
 def _answering(folder: SessionFolder, process: subprocess.Popen[bytes]) -> Path:
@@ -53,7 +61,7 @@ def _answering(folder: SessionFolder, process: subprocess.Popen[bytes]) -> Path:
     until = time.monotonic() + START_S
     while time.monotonic() < until:
         if folder.info_path.exists():
-            path = folder.socket_path()
+            path = Path(folder.read_info().socket)
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(str(path))
                 return path

@@ -6,6 +6,8 @@ Idempotent, one winner: whoever can take the session's lock does it, others leav
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +29,9 @@ from engram_tui.supervisor.states import SessionState
 from engram_tui.supervisor.tasks import task_name
 from engram_tui.watch import git_watch
 from engram_tui.watch.observations import Observation, Prompted
+from engram_tui.watch.process_table import identify
+
+logger = logging.getLogger(__name__)
 
 TOLD_TWICE = ("PromptSubmitted", "ToolStarted", "ToolFinished")
 """Kinds that hooks and transcript both tell."""
@@ -34,43 +39,62 @@ TOLD_TWICE = ("PromptSubmitted", "ToolStarted", "ToolFinished")
 
 def recover_lost(runtime: Runtime) -> list[str]:
     """Close every lost session of the home; one line for people on each. A read-only home is left as it is."""
-    lines: list[str] = []
-    folder = runtime.home / "sessions"
-    if not folder.is_dir() or not runtime.health().writable:
-        return lines
+    if not runtime.health().writable:
+        return []
     record_the_dead(runtime)
-    for path in sorted(folder.iterdir()):
-        session = SessionFolder(runtime.home, path.name)
-        info = _unfinished(session)
-        if info is None:
-            continue
+    lines = []
+    for session, info in _unfinished(runtime):
         try:
+            session.create()
             session.lock(patience=0)
-        except OSError:
+        except (OSError, EngramError):
             continue  # its supervisor lives
         try:
-            if _unfinished(session) is not None:
-                lines.append(_close(runtime, session, info))
+            lines.append(_close(runtime, session, info))
         except EngramError as error:
             lines.append(f"session {info.id} was lost, and its checkpoint could not be written: {error}")
+        except Exception:
+            # The boundary to what another process left behind: one odd session must not stop every command.
+            logger.exception("the lost session %s could not be closed", info.id)
+            lines.append(f"session {info.id} was lost, and could not be closed; see the log")
         finally:
             session.unlock()
-    return lines
+    return [line for line in lines if line]
 
 
-def _unfinished(session: SessionFolder) -> SessionFile | None:
-    try:
-        info = msgspec.json.decode(session.info_path.read_bytes(), type=SessionFile)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return None if info.ended or info.mode == "mcp" else info
+def _unfinished(runtime: Runtime) -> Iterator[tuple[SessionFolder, SessionFile]]:
+    """Sessions that have said no end: by their files, and those that the journal knows of but whose file is gone."""
+    folder = runtime.home / "sessions"
+    told: set[str] = set()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        session = SessionFolder(runtime.home, path.name)
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            info = session.read_info()
+            told.add(info.id)
+            if not info.ended and info.mode != "mcp":
+                yield session, info
+    for view in runtime.state.sessions(ended=False, limit=1000):
+        if view.id in told or view.mode == "mcp" or identify(view.supervisor_pid) is not None:
+            continue
+        info = SessionFile(
+            id=view.id,
+            agent=view.agent,
+            project=view.project,
+            cwd=view.cwd,
+            mode=view.mode,
+            pid=view.supervisor_pid,
+            socket="",
+            started_at=view.started_at,
+            task=view.task,
+        )
+        yield SessionFolder(runtime.home, view.id), info
 
 
 def _close(runtime: Runtime, folder: SessionFolder, info: SessionFile) -> str:
     view = runtime.state.session(info.id)
     if view is None or view.ended_at is not None:
         folder.write_info(msgspec.structs.replace(info, ended=True))
-        return f"session {info.id} was lost before anything was recorded"
+        return "" if view else f"session {info.id} was lost before anything was recorded"
     agent_line = end_agent(view)
     told = _told_by_transcript(view)
     task = _read_rest(runtime, view, told)
@@ -82,7 +106,8 @@ def _close(runtime: Runtime, folder: SessionFolder, info: SessionFile) -> str:
     )
     runtime.append(ev.SessionEnded(verdict=verdict), session=view.id, project=view.project)
     with contextlib.suppress(OSError):
-        Path(info.socket).unlink()
+        if info.socket:
+            Path(info.socket).unlink()
     folder.write_info(msgspec.structs.replace(info, ended=True, verdict="lost"))
     return f"session {info.id} ({info.agent}) was lost with its supervisor{checkpoint}"
 

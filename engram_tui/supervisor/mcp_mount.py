@@ -25,6 +25,22 @@ async def serve_mcp(supervisor: Supervisor) -> None:
         await asyncio.Event().wait()
 
 
+async def serve_no_tools(supervisor: Supervisor) -> None:
+    """Nothing can be kept: a server without tools, since an agent may not start where one it was given is missing."""
+
+    def build() -> Any:
+        from mcp.server.lowlevel import Server
+
+        from engram_runtime.mcp.http import build_http_app
+
+        return build_http_app(Server("engram"), supervisor.endpoint.port)
+
+    app = await asyncio.to_thread(build)
+    async with app.router.lifespan_context(app):
+        supervisor.endpoint.mount_mcp(app)
+        await asyncio.Event().wait()
+
+
 def _build(supervisor: Supervisor) -> Any:
     """The import is half a second of CPU; a full collection in the middle of it would stop the loop for long."""
     interval = sys.getswitchinterval()

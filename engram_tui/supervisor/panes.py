@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
+from engram_runtime.errors import EngramError
 from engram_tui import messages as m
 from engram_tui.supervisor import status
 from engram_tui.watch.observations import ProcessSeen
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 0.25
 REFRESH_S = 5.0
+MEMORY_EVERY_S = 5.0
+
+logger = logging.getLogger(__name__)
 
 
 class Panes:
@@ -24,6 +29,8 @@ class Panes:
     def __init__(self, supervisor: Supervisor) -> None:
         self._of = supervisor
         self._touched = asyncio.Event()
+        self._health: m.MemoryHealth | None = None
+        self._health_at = 0.0
         self.processes: tuple[ProcessSeen, ...] = ()
 
     def touch(self) -> None:
@@ -40,8 +47,21 @@ class Panes:
                 pass
             self._touched.clear()
             if len(self._of.attached):
-                self._of.attached.broadcast(await self.snapshot())
+                await self._send()
             await asyncio.sleep(INTERVAL_S)
+
+    async def _send(self) -> None:
+        try:
+            self._of.attached.broadcast(await self.snapshot())
+        except EngramError as error:
+            logger.warning("no snapshot: %s", error)  # the next one may do; panes must not freeze for good
+
+    def _memory(self, runtime: Runtime) -> m.MemoryHealth:
+        """Figures over all memories cost tenths of a second where there are many: not at every change."""
+        now = time.monotonic()
+        if self._health is None or now - self._health_at >= MEMORY_EVERY_S:
+            self._health, self._health_at = status.memory_health(runtime), now
+        return self._health
 
     async def snapshot(self) -> m.Snapshot:
         """The session as it is now."""
@@ -57,7 +77,7 @@ class Panes:
             "tasks": status.task_lines(runtime, of.spec.project, task),
             "checkpoints": lines,
             "checkpoint": lines[0] if lines else None,
-            "memory": status.memory_health(runtime),
+            "memory": self._memory(runtime),
             "activity": tuple(runtime.activity(limit=status.ACTIVITY_SHOWN, session=of.spec.id)),
         }
 

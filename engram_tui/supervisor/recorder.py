@@ -7,6 +7,7 @@ buffer and are written when it can. What does not fit is counted, and the screen
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from engram_runtime.journal.events import Event
 
 if TYPE_CHECKING:
     from engram_runtime.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 BUFFERED_EVENTS = 20_000
 BATCH = 200
@@ -95,6 +98,7 @@ class Recorder:
     def _put(self, entry: _Entry) -> None:
         if len(self._waiting) >= BUFFERED_EVENTS:
             self.dropped += 1
+            self._on_change()
             if entry.done is not None:
                 entry.done.set_exception(EngramError("the buffer of unwritten events is full"))
             return
@@ -134,6 +138,7 @@ class Recorder:
         """One event of the batch is refused: the others must not suffer."""
         if len(batch) == 1:
             self.refused += 1
+            logger.error("an event is refused: %s", error)
             entry = batch[0]
             if entry.done is not None and not entry.done.done():
                 entry.done.set_exception(error)

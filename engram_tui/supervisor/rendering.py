@@ -15,7 +15,8 @@ def checkpoint_text(view: CheckpointView) -> str:
     """All that a checkpoint says, most important first."""
     lines = [
         f"Checkpoint {view.id}: task #{view.task} v{view.version}, {view.reason}, {view.created_at}",
-        f"confidence {view.confidence:.2f}" + (f", trigger {view.trigger}" if view.trigger else ""),
+        f"confidence {view.confidence:.2f}"
+        + (f", trigger {' '.join(view.trigger.split())}" if view.trigger else ""),
     ]
     content = view.content
     if content is None:
@@ -44,7 +45,8 @@ def compared(view: CheckpointView, before: CheckpointView) -> str:
 
 
 def _section(title: str, lines: list[str]) -> list[str]:
-    return ["", title, *(f"  {line}" for line in lines)] if any(lines) else []
+    # Lines within an agent's text stay below their own: they cannot pass for a section.
+    return ["", title, *("  " + line.replace("\n", "\n    ") for line in lines)] if any(lines) else []
 
 
 def _item(item: Item) -> str:

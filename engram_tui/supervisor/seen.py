@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engram_runtime.journal.records import ContextFill, FileChange, TranscriptPlace
+from engram_runtime.journal.records import ContextFill, FileChange, GitFacts, TranscriptPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +15,4 @@ class Seen:
     screen_tail: str = ""
     transcript: TranscriptPlace | None = None
     context: ContextFill | None = None
+    git: GitFacts | None = None

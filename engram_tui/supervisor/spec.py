@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
+import shutil
+import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
-from engram_runtime.errors import StoreUnavailable
-from engram_runtime.paths import PRIVATE_FILE, make_private_folder
+from engram_runtime.errors import StoreUnavailable, UsageError
+from engram_runtime.paths import PRIVATE_FILE, make_private_folder, readable
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 PROBE_S = 0.2
 SOCKET_PATH_LIMIT = 100
 """AF_UNIX paths may have 107 bytes on Linux, 103 on macOS."""
+UNKEPT = "engram-unkept-"
+"""Begins the name of the temporary folder that stands in for a home that cannot be used."""
+
+
+class FolderUnusable(StoreUnavailable):
+    """The session's folder cannot be made or written; nothing was started."""
 
 
 class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +84,7 @@ class SessionFolder:
         self.session = session
         self.path = home / "sessions" / session
         self._lock: int | None = None
+        self._task_lock: int | None = None
 
     @property
     def spec_path(self) -> Path:
@@ -98,11 +112,17 @@ class SessionFolder:
         return self.path / "token"
 
     def create(self) -> None:
-        """Make the folder (0700). Raises StoreUnavailable where it cannot be made."""
-        try:
+        """Make the folder (0700). Raises FolderUnusable where it cannot be made."""
+        with self.usable():
             make_private_folder(self.path)
+
+    @contextlib.contextmanager
+    def usable(self) -> Iterator[None]:
+        """What fails inside (read-only, full, a file in the way) is raised as FolderUnusable."""
+        try:
+            yield
         except OSError as error:
-            raise StoreUnavailable(
+            raise FolderUnusable(
                 f"The session folder {self.path} cannot be made: {error.strerror or error}.",
                 hint="Set ENGRAM_HOME to a folder that can be written.",
             ) from error
@@ -124,6 +144,21 @@ class SessionFolder:
             self._lock = descriptor
             return
 
+    def hold_task(self, task: int) -> None:
+        """Take the task for this session until this process ends, as its lock. Raises UsageError if it is taken."""
+        folder = self.home / "run"
+        make_private_folder(folder)
+        descriptor = os.open(
+            folder / f"task-{task}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, PRIVATE_FILE
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            hint = "`engram sessions` lists it, `engram attach` shows it."
+            raise UsageError(f"Task #{task} was just taken up by another session.", hint=hint) from None
+        self._task_lock = descriptor
+
     def unlock(self) -> None:
         """Let go of the lock (by who closed a lost session; a supervisor keeps it until it ends)."""
         if self._lock is not None:
@@ -132,38 +167,76 @@ class SessionFolder:
 
     def write_spec(self, spec: SessionSpec) -> None:
         """Write the spec (0600)."""
-        write_private(self.spec_path, msgspec.json.encode(spec))
+        # The standard library's JSON takes arguments and paths that are not UTF-8 (as lone surrogates).
+        write_private(self.spec_path, json.dumps(msgspec.to_builtins(spec)).encode())
 
-    def read_spec(self) -> SessionSpec:
-        """The spec."""
-        return msgspec.json.decode(self.spec_path.read_bytes(), type=SessionSpec)
+    def take_spec(self) -> SessionSpec:
+        """The spec; its file is removed: the user's arguments may hold secrets, and nobody needs it again."""
+        spec = msgspec.convert(json.loads(self.spec_path.read_bytes()), SessionSpec)
+        self.spec_path.unlink()
+        return spec
 
     def write_info(self, info: SessionFile) -> None:
         """Write `session.json` (0600), replacing the old one at once."""
-        write_private(self.info_path, msgspec.json.format(msgspec.json.encode(info), indent=1))
+        plain = msgspec.structs.replace(info, cwd=readable(info.cwd), socket=readable(info.socket))
+        write_private(self.info_path, msgspec.json.format(msgspec.json.encode(plain), indent=1))
+
+    def read_info(self) -> SessionFile:
+        """`session.json`."""
+        return _decoded(self.info_path.read_bytes(), SessionFile)
 
     def socket_path(self) -> Path:
         """Where the session's Unix socket goes: the home's run folder, or a short private one."""
-        usual = self.home / "run" / f"{self.session}.sock"
-        if len(os.fsencode(usual)) <= SOCKET_PATH_LIMIT:
-            make_private_folder(usual.parent)
-            return usual
-        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-        folder = Path(base) / f"engram-{os.getuid()}"
-        make_private_folder(folder)
-        if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
-            folder = Path(tempfile.mkdtemp(prefix="engram-"))
-        return folder / f"{self.session}.sock"
+        bases = (os.environ.get("XDG_RUNTIME_DIR") or "/nowhere", tempfile.gettempdir(), "/tmp")  # noqa: S108
+        folders = [self.home / "run", *(Path(base) / f"engram-{os.getuid()}" for base in bases)]
+        for folder in folders:
+            path = folder / f"{self.session}.sock"
+            if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT and _is_private(folder):
+                return path
+        return Path(tempfile.mkdtemp(prefix="engram-", dir="/tmp")) / f"{self.session}.sock"
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file with mode 0600 whatever the umask, and put it in place by a rename."""
+def drop_unkept(spec: SessionSpec) -> None:
+    """Remove the folder that stood in for the home of a session of which nothing is kept."""
+    if spec.unprotected and Path(spec.home).name.startswith(UNKEPT):
+        shutil.rmtree(spec.home, ignore_errors=True)
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether the folder, made if need be, is ours alone and can be written."""
+    try:
+        if folder.parent.is_dir():
+            make_private_folder(folder)
+        found = folder.lstat()
+    except OSError:
+        return False
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    return mine and os.access(folder, os.W_OK)
+
+
+def _encoded(value: msgspec.Struct) -> bytes:
+    """As ASCII JSON: arguments and folders may hold bytes that are no UTF-8 (as lone surrogates, see os.fsdecode)."""
+    return json.dumps(msgspec.to_builtins(value), indent=1).encode("ascii")
+
+
+def _decoded(data: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(json.loads(data), type=kind)
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def write_private(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file with mode 0600 whatever the umask, and put it in place by a rename (`durable`: fsynced before)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         os.fchmod(descriptor, PRIVATE_FILE)
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(descriptor)
     finally:
         os.close(descriptor)
     temporary.replace(path)

@@ -106,7 +106,7 @@ def short_command(command: str) -> str:
 def condition(kind: str, since: float, text: str, checkpoint: CheckpointLine | None) -> Condition:
     """A condition in words: what happened, and what Engram did."""
     done = ""
-    if checkpoint is not None and kind in GIVEN_UP_ON:
+    if checkpoint is not None and kind in GIVEN_UP_ON and checkpoint.at >= stamp(since):
         done = f"checkpoint v{checkpoint.version} durable"
     return Condition(kind=kind, since=stamp(since), text=text, done=done)
 

@@ -12,11 +12,12 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engram_runtime.errors import EngramError
+from engram_runtime.errors import StoreError
 from engram_runtime.journal import events as ev
 from engram_runtime.journal.records import CheckpointReason, TranscriptPlace
 from engram_tui import messages as m
@@ -25,12 +26,14 @@ from engram_tui.supervisor import status
 from engram_tui.supervisor.attached import UI, Attached
 from engram_tui.supervisor.display import Display
 from engram_tui.supervisor.ending import Ending
-from engram_tui.supervisor.endpoint import Endpoint, Listeners
+from engram_tui.supervisor.endpoint import Endpoint
 from engram_tui.supervisor.events_file import EventsFile
 from engram_tui.supervisor.eyes import Eyes
 from engram_tui.supervisor.foreground import Foreground
 from engram_tui.supervisor.hooks import Hooks
 from engram_tui.supervisor.intake import Intake, Live
+from engram_tui.supervisor.listeners import Listeners
+from engram_tui.supervisor.opening import open_home
 from engram_tui.supervisor.panes import Panes
 from engram_tui.supervisor.recorder import Recorder
 from engram_tui.supervisor.seen import Seen
@@ -50,8 +53,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+QUICK_GIT_S = 1.0
+THREADS = 16
+"""Slow git, a slow disk and the death of the agent must not wait for each other."""
+
 RUNTIME_WAIT_S = 30.0
-MOST_DIRTY = 500
 
 
 class Supervisor:
@@ -93,13 +99,15 @@ class Supervisor:
             self._checkpoint_now,
             plan.mcp,
         )
-        self.triggers = Triggers(self._checkpoint_soon)
+        self.triggers = Triggers(self.checkpoint_soon)
         self.panes = Panes(self)
         self.foreground = Foreground(process) if spec.mode == "headless" and process.has_terminal else None
         self.events_file = EventsFile(Path(spec.events_file), spec.id) if spec.events_file else None
         self.runtime: Runtime | None = None
         self.composer: Composer | None = None
         self.screen_tail = ""
+        self.last_word: m.Ended | None = None
+        self.started = time.monotonic()
         self.signals: list[tuple[int, str]] = []
         self.oom_before = oom_kills()
         self._ready = asyncio.Event()
@@ -107,12 +115,15 @@ class Supervisor:
         self._exited: asyncio.Future[Exited] = self._loop.create_future()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._briefed = False
+        self._asked = False
+        self.recorder.problem = self._told = spec.unprotected
 
     # --- life -------------------------------------------------------------------------------------------
 
     async def run(self) -> int:
         """From the agent's start to the durable end of its session."""
         loop = self._loop
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="engram"))
         self.process.attach_loop(loop, self._output, self._on_exit)
         if self.foreground is not None:
             self.foreground.start(loop)
@@ -120,8 +131,9 @@ class Supervisor:
         self.reaper.attach(loop)
         self._record_native()
         self.keep(self.display.start())
-        self.keep(self._open_runtime())
+        # One heavy import after the other: side by side both are late, and the UI and the agent's hooks wait for this.
         await self.endpoint.start()
+        self.keep(open_home(self))
         self.keep(self.eyes.watch())
         self.keep(self.panes.push())
         exited = await self._exited
@@ -136,8 +148,12 @@ class Supervisor:
 
     def say(self, line: str) -> None:
         """One line to the user of a headless run."""
-        sys.stderr.write(f"engram: {line}\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(f"engram: {line}\n")
+            sys.stderr.flush()
+        except OSError:
+            # The terminal is gone. Python would try again at its exit, fail, and make the exit code 120 of the agent's.
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 2)
 
     def cancel_background(self) -> None:
         """End all background work."""
@@ -152,29 +168,9 @@ class Supervisor:
     def _spared(self) -> frozenset[int]:
         """Pids that are not the agent's: those with an owner here, and the home's embedding worker."""
         worker = self.runtime.worker_pid if self.runtime is not None else None
-        return self.reaper.known if worker is None else self.reaper.known | {worker}
-
-    async def _record_start(self) -> None:
-        """The session's first events; what happened since the agent's start waits behind them."""
-        spec = self.spec
-        found = await self.eyes.first_look()
-        facts = found.facts if found else None
-        self.recorder.post_first(
-            ev.SessionStarted(
-                agent=spec.agent,
-                argv=self.plan.argv,
-                cwd=spec.cwd,
-                worktree=self.eyes.top,
-                branch=facts.branch if facts else None,
-                head=facts.head if facts else None,
-                dirty_files=tuple(f.path for f in found.changed[:MOST_DIRTY]) if found else (),
-                mode=spec.mode,
-                supervisor_pid=os.getpid(),
-                parent_session=spec.parent_session,
-                resumed_task=spec.task,
-            ),
-            ev.AgentSpawned(pid=self.process.pid, started_at=float(self.process.id.start)),
-        )
+        if worker is not None:
+            self.reaper.know(worker)
+        return self.reaper.known
 
     def _record_native(self) -> None:
         if self.plan.native_id:
@@ -186,32 +182,22 @@ class Supervisor:
         if not self.adapter.reports_prompts:
             self.intake.take((Prompted(channel="process", text=self.plan.prompt_submitted),))
 
-    async def _open_runtime(self) -> None:
-        """Open the journal and build the MCP server: heavy imports, off the loop."""
-        if self.spec.unprotected:
-            self.recorder.unprotected(self.spec.unprotected)
-            self._ready.set()
-            return
-        try:
-            self.runtime = await asyncio.to_thread(_open, self.spec)
-        except EngramError as error:
-            self.recorder.unprotected(str(error))
-            self._ready.set()
-            return
-        await self._record_start()
+    def protected(self, runtime: Runtime) -> None:
+        """The home is open: from now on what is seen becomes durable."""
         from engram_tui.supervisor.composer import Composer
 
-        self.composer = Composer(self.runtime, self.spec.id, self.cwd, lambda: self.task.id, self._seen)
-        self.recorder.start(self.runtime)
+        self.runtime = runtime
+        self.composer = Composer(runtime, self.spec.id, lambda: self.task.id, self._seen)
+        self.recorder.start(runtime)
         self.task.begin()
         self._ready.set()
         self._changed()
-        if self.events_file is not None:
-            self.keep(self.events_file.follow(self.runtime))
-        if self.plan.mcp:
-            from engram_tui.supervisor.mcp_mount import serve_mcp
 
-            await serve_mcp(self)
+    def unprotected(self, why: str) -> None:
+        """There is no home to keep anything in."""
+        self.endpoint.refuse_mcp()
+        self.recorder.unprotected(why)
+        self._ready.set()
 
     async def runtime_ready(self) -> bool:
         """Wait for the journal; False where nothing can be kept."""
@@ -230,7 +216,15 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
 
     def _asked_to_end(self, number: int) -> None:
-        self.send_signal(number, "system", f"the supervisor got {signal.Signals(number).name}")
+        """End the agent; headless the signal is passed on as it is, and a second one does not ask."""
+        why = f"the supervisor got {signal.Signals(number).name}"
+        if self._asked and self.spec.mode == "headless":
+            self.send_signal(signal.SIGKILL, "system", f"{why} again")
+        elif self.spec.mode == "headless":
+            self.send_signal(number, "system", why)
+        elif not self._asked:
+            self.keep(self.stop_agent("system"))
+        self._asked = True
 
     def _hung_up(self) -> None:
         """A detached supervisor does not mind; in the foreground it is for the agent."""
@@ -262,9 +256,13 @@ class Supervisor:
         from engram_tui.watch.process_end import end_tree
 
         self.intake.move("stopping")
-        self.note_signal(signal.SIGTERM, by, "stop was asked for")
         grace = self.runtime.settings.grace_seconds if self.runtime else 5.0
-        await end_tree(self.tree, own=self.adapter.own_processes, agent_grace=grace)
+
+        def told(number: int) -> None:
+            why = "stop was asked for" if number == signal.SIGTERM else "it did not end in time"
+            self.note_signal(number, by, why)
+
+        await end_tree(self.tree, own=self.adapter.own_processes, agent_grace=grace, on_agent_signal=told)
 
     # --- what the agent says over MCP (from worker threads) ---------------------------------------------------
 
@@ -305,6 +303,13 @@ class Supervisor:
 
     def _changed(self) -> None:
         self.panes.touch()
+        problem = self.recorder.problem
+        if problem != self._told and self.spec.mode == "headless" and not self.process.has_terminal:
+            self.say(f"nothing is being kept: {problem}" if problem else "what is seen is being kept again")
+        if self._told and not problem:
+            # Whatever was debounced: what could not be kept while the disk was full is durable now.
+            self.checkpoint_soon("AUTO_SAVE", "the journal can be written again", debounce=False)
+        self._told = problem
 
     def _seen(self) -> Seen:
         native = self.live.native
@@ -319,20 +324,33 @@ class Supervisor:
             screen_tail=self.screen_tail,
             transcript=place,
             context=self.live.context,
+            git=self.eyes.git,
         )
 
     # --- checkpoints and briefing ----------------------------------------------------------------------------
 
-    def _checkpoint_soon(self, reason: CheckpointReason, trigger: str) -> None:
-        self.keep(self._checkpoint_now(reason, trigger))
+    def checkpoint_soon(self, reason: CheckpointReason, trigger: str, *, debounce: bool = True) -> None:
+        """Wish for a checkpoint (see `Composer.write` for when none is written)."""
+        self.keep(self._checkpoint_now(reason, trigger, debounce=debounce))
 
-    async def _checkpoint_now(self, reason: CheckpointReason, trigger: str, note: str = "") -> Any:
+    async def _checkpoint_now(
+        self, reason: CheckpointReason, trigger: str, note: str = "", *, debounce: bool = True
+    ) -> Any:
         if not await self.runtime_ready() or self.composer is None:
+            return None
+        if debounce and self.composer.too_soon(reason):
             return None
         await self.task.settled()
         self.screen_tail = await self.display.tail()
+        await self.eyes.look_at_git(QUICK_GIT_S)
         await self.recorder.flushed(5.0)
-        written = await asyncio.to_thread(self.composer.write, reason, trigger, note=note)
+        try:
+            written = await asyncio.to_thread(
+                self.composer.write, reason, trigger, note=note, debounce=debounce
+            )
+        except StoreError as error:
+            logger.warning("no checkpoint (%s, %s): %s", reason, trigger, error)
+            return None
         self._changed()
         return written
 
@@ -387,13 +405,17 @@ class Supervisor:
     def ui_joined(self, ui: UI) -> None:
         """A UI connected."""
         self.display.joined(ui)
+        for told in self.plan.notes:
+            ui.send(m.pack(m.Notice(text=told)))
+        if self.last_word is not None:
+            ui.send(m.pack(self.last_word))
         self.panes.touch()
 
     def ui_left(self, ui: UI) -> None:
         """A UI is gone; when it was the last one, what is known is kept."""
-        self.attached.remove(ui)
+        self.display.left(ui)
         if not len(self.attached) and not self._exited.done():
-            self._checkpoint_soon("DETACH", "the last UI is gone")
+            self.checkpoint_soon("DETACH", "the last UI is gone")
         self.panes.touch()
 
     async def ui_said(self, ui: UI, message: Any) -> None:
@@ -417,16 +439,6 @@ class Supervisor:
                 status.checkpoint_shown, self.runtime, message.id, message.compare
             )
             ui.send(m.pack(shown))
-
-
-def _open(spec: SessionSpec) -> Runtime:
-    """SQLAlchemy is a quarter of a second of CPU: imported here, in a thread."""
-    from engram_runtime.runtime import Runtime
-    from engram_tui.supervisor.lost import recover_lost
-
-    runtime = Runtime.open(Path(spec.home), project=spec.project, session=spec.id)
-    recover_lost(runtime)
-    return runtime
 
 
 def _in_foreground() -> bool:

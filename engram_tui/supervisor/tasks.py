@@ -10,6 +10,8 @@ from engram_runtime.journal import events as ev
 from engram_tui.supervisor.recorder import Recorder
 from engram_tui.supervisor.spec import SessionSpec
 
+SETTLE_S = 2.0
+
 
 class TaskKeeper:
     """Knows the session's task and makes one when there is a reason to."""
@@ -19,24 +21,36 @@ class TaskKeeper:
         self._recorder = recorder
         self._on_known = on_known
         self._making: asyncio.Task[None] | None = None
+        self._setting: asyncio.Task[None] | None = None
+        self._goal_missing = False
         self.id: int | None = spec.task
 
     def begin(self) -> None:
         """The journal is open: attach to the task that is continued, or make the named one."""
         if self.id is not None:
             self._recorder.post(ev.TaskAttached(task=self.id))
-        elif self._spec.task_name:
+        elif self._spec.task_name and self._making is None:
             self._make(self._spec.task_name, "", "cli")
+            self._goal_missing = True
 
     def prompted(self, text: str) -> None:
         """A prompt was submitted: the first one begins a task, or gives a named one its goal."""
         if self.id is None and self._making is None:
             self._make(self._spec.task_name or task_name(text), text, "prompt")
+        elif self._goal_missing:
+            self._goal_missing = False
+            self._setting = asyncio.create_task(self._set_goal(text), name="goal")
 
     async def settled(self) -> None:
-        """Wait for a task that is being made."""
+        """Wait for a task that is being made; not for long, since the journal may not be writable."""
         if self._making is not None:
-            await asyncio.wait([self._making])
+            await asyncio.wait([self._making], timeout=SETTLE_S)
+
+    async def _set_goal(self, text: str) -> None:
+        """The named task's goal is the first prompt."""
+        await self.settled()
+        if self.id is not None:
+            self._recorder.post(ev.TaskUpdated(task=self.id, goal=text))
 
     def _make(self, name: str, goal: str, source: str) -> None:
         self._making = asyncio.create_task(self._create(name, goal, source), name="task")

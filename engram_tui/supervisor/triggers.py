@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from engram_runtime.journal.events import Recorded
 from engram_runtime.journal.records import CheckpointReason
 from engram_tui.watch import observations as ob
 
@@ -13,6 +14,7 @@ REASON_OF_CONDITION: dict[str, CheckpointReason] = {
     "overflow": "OVERFLOW",
     "auth": "AUTH",
     "api_error": "API_ERROR",
+    "stalled": "HANG",
 }
 
 
@@ -35,3 +37,29 @@ class Triggers:
             self._wish("AUTO_SAVE", "the agent ended its turn")
         elif isinstance(observation, ob.CompactionBegan) and observation.channel != "hook":
             self._wish("COMPACTION", f"compaction ({observation.trigger})")
+
+
+class AutoSave:
+    """Says when an AUTO_SAVE is due: so many seconds without a checkpoint, and something was recorded since."""
+
+    def __init__(self, seconds: float, now: float) -> None:
+        self.seconds = seconds
+        self.after = 0
+        """Journal position up to which events were looked at."""
+        self._since = now
+        self._written: int | None = None
+
+    def due(self, now: float, written: int | None) -> bool:
+        """Whether it is time (monotonic seconds); `written` is the id of the session's last checkpoint."""
+        if written != self._written:
+            self._written, self._since = written, now
+        if now - self._since < self.seconds:
+            return False
+        self._since = now
+        return True
+
+    def worth_it(self, events: Sequence[Recorded]) -> bool:
+        """Whether the session's events after `after` tell of work: a checkpoint is none."""
+        self.after = max((event.position for event in events), default=self.after)
+        newest = self._written or 0
+        return any(e.position > newest and e.kind != "CheckpointWritten" for e in events)

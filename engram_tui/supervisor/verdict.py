@@ -53,6 +53,15 @@ def exit_code(exited: Exited, verdict: Verdict, *, hides_failures: bool, strict:
     return code
 
 
+def unless_hung(verdict: Verdict, stalled: str) -> Verdict:
+    """An agent that was ended while it had stalled (`stalled` says how, "" for no) hung: that is why it ended."""
+    if not stalled or verdict.kind != "killed":
+        return verdict
+    return Verdict(
+        kind="hang", code=verdict.code, signal=verdict.signal, evidence=(stalled, *verdict.evidence)
+    )
+
+
 def oom_kills() -> int | None:
     """How many processes of this control group the kernel has killed for memory so far; None where it does not tell."""
     try:

@@ -27,9 +27,13 @@ from engram_tui.terminal.screen import (
     row_text,
 )
 
-_SCROLLBACK_BYTES: Final = 50 << 20  # the library's default of 10,000 bytes would keep a few hundred rows
+_CELL_BYTES: Final = 9
+_ROW_BYTES: Final = 100
+"""What the library needs for a cell and for a row, with what its pages leave unused (measured, 20 to 300 columns)."""
+_NO_LIMIT: Final = 1 << 40
 _CONTINUATION_BYTES: Final = 1 << 20  # makes a snapshot possible in the middle of a sequence
 _CELL_PIXELS: Final = (8, 16)
+_ESCAPE: Final = b"\x1b"
 _SOFT_RESET: Final = b"\x1b[!p"
 _SOFT_RESET_EQUIVALENT: Final = b"\x1b[?25h\x1b[4l\x1b[?1l\x1b[?6l\x1b[?7h\x1b>\x1b[0m\x1b(B\x1b)B\x0f\x1b[r"
 _SNAPSHOT_MAGIC: Final = b"EGS1"
@@ -65,6 +69,17 @@ class GhosttyScreen:
     def feed(self, data: bytes) -> None:
         """Interpret output of the agent."""
         data = data.replace(b"\x7f", b"")
+        if self._held_tail or _ESCAPE in data:
+            self._feed_with_resets(data)
+        else:
+            self._write(data)
+        if self._replies:
+            replies = b"".join(self._replies)
+            self._replies.clear()
+            if self.on_reply is not None:
+                self.on_reply(replies)
+
+    def _feed_with_resets(self, data: bytes) -> None:
         start = 0
         # A soft reset may be split over feeds: the library has had its first part and ignores the whole.
         joined = self._held_tail + data
@@ -74,19 +89,17 @@ class GhosttyScreen:
             self._soft_reset()
             start = stop
         self._write(joined[max(start, len(self._held_tail)) :])
-        self._held_tail = joined[max(start, len(joined) - len(_SOFT_RESET) + 1) :]
-        if self._replies:
-            replies = b"".join(self._replies)
-            self._replies.clear()
-            if self.on_reply is not None:
-                self.on_reply(replies)
+        tail = joined[max(start, len(joined) - len(_SOFT_RESET) + 1) :]
+        self._held_tail = tail[tail.rfind(_ESCAPE) :] if _ESCAPE in tail else b""
 
     def resize(self, cols: int, rows: int) -> None:
         """Change the size; the primary screen is reflowed."""
         cols, rows = clamp_size(cols, rows)
+        self._limit_scrollback(max(cols, self.cols))
         if self._lib.ghostty_terminal_resize(self._terminal, cols, rows, *_CELL_PIXELS):
             raise MemoryError("libghostty-vt could not resize")
         self.cols, self.rows = cols, rows
+        self._limit_scrollback(cols)
         self._shown.reset()
 
     def changed_rows(self) -> list[tuple[int, Row]]:
@@ -292,12 +305,8 @@ class GhosttyScreen:
 
     def _configure(self) -> None:
         ffi, lib = self._ffi, self._lib
-        for option, value in (
-            (lib.GHOSTTY_TERMINAL_OPT_SCROLLBACK_MAX_BYTES, _SCROLLBACK_BYTES),
-            (lib.GHOSTTY_TERMINAL_OPT_SCROLLBACK_MAX_LINES, SCROLLBACK_ROWS),
-            (lib.GHOSTTY_TERMINAL_OPT_CONTINUATION_MAX_BYTES, _CONTINUATION_BYTES),
-        ):
-            lib.ghostty_terminal_set(self._terminal, option, ffi.new("size_t*", value))
+        self._limit_scrollback(self.cols)
+        self._set_size(lib.GHOSTTY_TERMINAL_OPT_CONTINUATION_MAX_BYTES, _CONTINUATION_BYTES)
         for option, colour in (
             (lib.GHOSTTY_TERMINAL_OPT_COLOR_FOREGROUND, FOREGROUND),
             (lib.GHOSTTY_TERMINAL_OPT_COLOR_BACKGROUND, BACKGROUND),
@@ -305,6 +314,19 @@ class GhosttyScreen:
             lib.ghostty_terminal_set(self._terminal, option, ffi.new("GhosttyColorRgb*", colour))
         for option, callback in self._callbacks.items():
             lib.ghostty_terminal_set(self._terminal, option, callback)
+
+    def _limit_scrollback(self, cols: int) -> None:
+        """Keep about `SCROLLBACK_ROWS` rows of that width.
+
+        By bytes, which drops whole pages: dropping single rows, as the limit on lines does, makes a flood cost six
+        to nine times as much (measured). The library's default of 10,000 bytes would keep a few hundred rows.
+        """
+        limit = SCROLLBACK_ROWS * (_CELL_BYTES * cols + _ROW_BYTES)
+        self._set_size(self._lib.GHOSTTY_TERMINAL_OPT_SCROLLBACK_MAX_LINES, _NO_LIMIT)
+        self._set_size(self._lib.GHOSTTY_TERMINAL_OPT_SCROLLBACK_MAX_BYTES, limit)
+
+    def _set_size(self, option: int, value: int) -> None:
+        self._lib.ghostty_terminal_set(self._terminal, option, self._ffi.new("size_t*", value))
 
     def _check_layout(self) -> None:
         """Refuse a library whose raw cells are not laid out as `ghostty_rows` reads them."""

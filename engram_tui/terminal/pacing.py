@@ -1,4 +1,6 @@
-"""When a frame is due: at most 60 a second, the first change at once, none in the middle of a synchronized repaint."""
+"""When a frame is due (at most 60 a second, the first change at once, none in the middle of a synchronized repaint),
+and how fast output is taken from the agent.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,12 @@ from typing import Final
 FRAME_SECONDS: Final = 1 / 60
 HOLD_SECONDS: Final = 0.15
 """Longest wait for the end of a synchronized repaint (mode 2026)."""
+
+
+FLOOD_RATE: Final = 16 << 20
+"""Bytes of output a second in the long run: as much as terminals take, some 400,000 lines."""
+FLOOD_BURST: Final = 8 << 20
+"""Bytes taken at once before that counts."""
 
 
 class FramePacer:
@@ -47,3 +55,21 @@ class FramePacer:
     def sent(self, now: float) -> None:
         """A frame went out."""
         self._last, self._held_since, self._changed = now, None, False
+
+
+class Throttle:
+    """Lets a burst through and then a steady rate: a flood must not take the cores from the agents that work."""
+
+    def __init__(self, rate: int = FLOOD_RATE, burst: int = FLOOD_BURST) -> None:
+        """`rate` in bytes a second, `burst` in bytes."""
+        self._rate, self._burst = rate, burst
+        self._left = float(burst)
+        self._at: float | None = None
+
+    def taken(self, now: float, size: int) -> float:
+        """Seconds in which nothing more should be read, after `size` bytes were; `now` in seconds of any clock."""
+        if self._at is not None:
+            self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        self._left -= size
+        return max(0.0, -self._left / self._rate)

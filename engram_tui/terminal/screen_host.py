@@ -22,7 +22,7 @@ from engram_tui.terminal.output_log import OutputLog
 from engram_tui.terminal.protocol import KeyInput, Match, MouseInput, PasteInput, Region
 from engram_tui.terminal.screen_launch import launch
 
-_WRITE_LIMITS: Final = {"ghostty": (4 << 20, 1 << 20), "plain": (256 << 10, 64 << 10)}
+_WRITE_LIMITS: Final = {"ghostty": (1 << 20, 256 << 10), "plain": (256 << 10, 64 << 10)}
 """High and low water of the write buffer: what is buffered is also what a key has to wait for."""
 _SNAPSHOT_BYTES: Final = 256 << 10
 _SNAPSHOT_SECONDS: Final = 5.0

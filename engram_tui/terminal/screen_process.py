@@ -153,11 +153,13 @@ class ScreenProcess:
 
     def _output(self, data: bytes) -> None:
         screen, step = self._screen, _FEED_BYTES[self._screen.engine]
+        escapes = b"\x1b" in data
         start = 0
         while start < len(data):
             stop = min(start + step, len(data))
             # A picture is complete at the end of a synchronized repaint: that is the moment to show it.
-            if self._pacer.pending and (end := data.find(_END_OF_SYNCHRONIZED, start, stop)) >= 0:
+            looking = escapes and self._pacer.pending
+            if looking and (end := data.find(_END_OF_SYNCHRONIZED, start, stop)) >= 0:
                 stop = end + len(_END_OF_SYNCHRONIZED)
             screen.feed(data[start:stop])
             start = stop

@@ -62,7 +62,7 @@ class _History:
 
 
 class Attribution:
-    """Books changes below `top`. Feed it on one thread; only `find_writers` may run in another.
+    """Books changes below `top`. Feed it on one thread; `find_writers` and `changes` may run in others.
 
     `sees_tools`: whether the adapter tells of tool calls at all; where it does not, silence proves nothing and no
     change is booked on the user. `tree_pids`: the agent's processes (`ProcessTree.pids`).
@@ -149,7 +149,7 @@ class Attribution:
                 return Author("agent", f"`{call.label}` named it and ran")
         background = [
             command
-            for (_pid, started_at), (command, last_seen) in self._background.items()
+            for (_pid, started_at), (command, last_seen) in tuple(self._background.items())
             if started_at <= at <= last_seen + BACKGROUND_SECONDS
         ]
         for command in background:
@@ -174,9 +174,10 @@ class Attribution:
         files stay in the list. `lines`: added and removed (`numstat`).
         """
         in_git = {file.path: file for file in now or ()}
-        gone_folders = [path for path in self._histories if path.endswith("/")]
-        changes = [self._change(path, in_git, lines or {}, now is not None) for path in self._histories]
-        for path in in_git.keys() - self._histories.keys():
+        seen = tuple(self._histories)  # may be asked for in a thread, while changes come in on the loop
+        gone_folders = [path for path in seen if path.endswith("/")]
+        changes = [self._change(path, in_git, lines or {}, now is not None) for path in seen]
+        for path in in_git.keys() - set(seen):
             folder = next((folder for folder in gone_folders if path.startswith(folder)), None)
             if folder is not None:
                 changes.append(self._change(folder, in_git, lines or {}, True, path))
@@ -210,7 +211,7 @@ class Attribution:
     def _overall(self, path: str, history: _History) -> Author:
         """The strongest author of all its changes; a change by the user besides is said."""
         author, by_user = history.author, history.by_user
-        for touch in history.touches:
+        for touch in tuple(history.touches):
             this = self.author(path, touch.at, touch.writer)
             author, by_user = _stronger(author, this), by_user or this.by == "user"
         assert author is not None

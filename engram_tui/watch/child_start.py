@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+SESSION_VARIABLE = "ENGRAM_SESSION"
+"""Environment variable of all that a session's agent starts: the session's id."""
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _IGNORED_BY_PYTHON = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 _UNCHANGEABLE = frozenset({signal.SIGKILL, signal.SIGSTOP})

@@ -5,14 +5,17 @@ The pty's end-of-file is no substitute: it comes up to a second late, early, or 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from engram_tui.watch.observations import Exited
+
+if TYPE_CHECKING:
+    import asyncio
 
 UNKNOWN_CODE = 255
 """Reported when somebody else reaped the child and its status is lost."""

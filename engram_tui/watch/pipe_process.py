@@ -77,10 +77,10 @@ class PipeProcess:
     def write(self, data: bytes) -> None:
         """Nothing to write to: the agent reads Engram's own stdin."""
 
-    def pause_reading(self) -> None:
+    def pause_reading(self, why: str = "") -> None:
         """Nothing is read."""
 
-    def resume_reading(self) -> None:
+    def resume_reading(self, why: str = "") -> None:
         """Nothing is read."""
 
     def resize(self, rows: int, columns: int) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import re
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from engram_tui.watch.process_table import ProcessId, ProcessRow, is_running, send_signal
@@ -42,18 +42,24 @@ class TreeEnd:
 
 
 async def end_tree(
-    tree: ProcessTree, *, own: Sequence[str] = (), agent_grace: float = 3.0, grace: float = 1.0
+    tree: ProcessTree,
+    *,
+    own: Sequence[str] = (),
+    agent_grace: float = 3.0,
+    grace: float = 1.0,
+    on_agent_signal: Callable[[int], None] = lambda number: None,
 ) -> TreeEnd:
     """End the agent (if it lives), then its processes: SIGTERM, `grace` seconds, SIGKILL.
 
     `own`: regular expressions for commands that are the agent's own although they look like daemons
     (`tmux -L openhands`). Works after the agent's death. Each signal goes to one identified process, never to a
-    group: on pipes the agent shares the supervisor's. Takes at most agent_grace + grace + 2 s.
+    group: on pipes the agent shares the supervisor's. Takes at most agent_grace + grace + 2 s. `on_agent_signal` is
+    told of each signal before it is sent to the agent itself.
     """
     ending = _Ending(tree, tuple(re.compile(pattern) for pattern in own))
     await asyncio.to_thread(tree.capture, thorough=True)
     tree.agent_is_ending()
-    await ending.end_agent(agent_grace)
+    await ending.end_agent(agent_grace, on_agent_signal)
     await ending.end_rest(grace)
     return ending.result()
 
@@ -106,12 +112,13 @@ class _Ending:
         self._signalled: dict[ProcessId, tuple[ProcessRow, int]] = {}
         self._left: dict[ProcessId, tuple[ProcessRow, str]] = {}
 
-    async def end_agent(self, grace: float) -> None:
+    async def end_agent(self, grace: float, told: Callable[[int], None]) -> None:
         """The agent first and alone, so that it can end its tools and say goodbye to its hooks."""
         members = [member for member in self._tree.members() if member.row.id == self._tree.agent]
         for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_PATIENCE_SECONDS)):
             if not members or not is_running(self._tree.agent, self._tree.table):
                 return
+            told(number)
             self._signal(members, number)
             until = time.monotonic() + patience
             while is_running(self._tree.agent, self._tree.table) and time.monotonic() < until:

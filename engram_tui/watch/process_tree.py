@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from engram_tui.watch.child_start import SESSION_VARIABLE
 from engram_tui.watch.observations import ProcessSeen
 from engram_tui.watch.process_table import ProcessId, ProcessRow, ProcessTable, process_table
 
-SESSION_VARIABLE = "ENGRAM_SESSION"
 MOST_PROCESSES = 2000
 """A fork bomb must not take the supervisor with it."""
 THOROUGH_EVERY = 15

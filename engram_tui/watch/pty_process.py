@@ -7,7 +7,6 @@ moment gives EIO on the master and goes on, and a daemon that keeps the terminal
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
@@ -17,7 +16,7 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pexpect
 
@@ -25,6 +24,9 @@ from engram_tui.watch.child_start import checked_argv, child_preparation
 from engram_tui.watch.exit_watch import ExitWatch
 from engram_tui.watch.observations import Exited
 from engram_tui.watch.process_table import ProcessId, identify, send_signal
+
+if TYPE_CHECKING:
+    import asyncio
 
 READ_BUDGET_SECONDS = 0.004
 """Longest one turn of the loop spends reading: a flood must not delay a key."""
@@ -58,11 +60,11 @@ class AgentProcess(Protocol):
     def write(self, data: bytes) -> None:
         """Send input; kept until the agent takes it."""
 
-    def pause_reading(self) -> None:
-        """Leave output in the kernel until `resume_reading`: the agent blocks when its buffer is full."""
+    def pause_reading(self, why: str = "") -> None:
+        """Leave output in the kernel until `resume_reading` with the same `why`: the agent blocks when it is full."""
 
-    def resume_reading(self) -> None:
-        """Go on reading."""
+    def resume_reading(self, why: str = "") -> None:
+        """Go on reading, once no other reason is left."""
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the agent its terminal's new size."""
@@ -103,9 +105,10 @@ class PtyProcess:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_output: OnOutput = _discard
         self._on_exit: OnExit = _discard_exit
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Event | None = None
         self._input = bytearray()
-        self._paused = self._hung_up = self._reading = self._writing = self._closed = False
+        self._paused_for: set[str] = set()
+        self._hung_up = self._reading = self._writing = self._closed = False
         self._exited: Exited | None = None
 
     @property
@@ -125,6 +128,9 @@ class PtyProcess:
 
     def attach_loop(self, loop: asyncio.AbstractEventLoop, on_output: OnOutput, on_exit: OnExit) -> None:
         """See `AgentProcess.attach_loop`. Call it once, on the loop's thread."""
+        from asyncio import Event  # 40 ms the spawn before need not wait for
+
+        self._ended = Event()
         self._loop, self._on_output, self._on_exit = loop, on_output, on_exit
         os.set_blocking(self._fd, False)
         self._watch.start(loop, self._process_ended)
@@ -139,14 +145,14 @@ class PtyProcess:
         if not self._writing:
             self._flush()
 
-    def pause_reading(self) -> None:
+    def pause_reading(self, why: str = "") -> None:
         """See `AgentProcess.pause_reading`."""
-        self._paused = True
+        self._paused_for.add(why)
         self._update_reader()
 
-    def resume_reading(self) -> None:
+    def resume_reading(self, why: str = "") -> None:
         """See `AgentProcess.resume_reading`."""
-        self._paused = False
+        self._paused_for.discard(why)
         self._update_reader()
 
     def resize(self, rows: int, columns: int) -> None:
@@ -163,6 +169,7 @@ class PtyProcess:
 
     async def wait(self) -> Exited:
         """See `AgentProcess.wait`."""
+        assert self._ended is not None
         await self._ended.wait()
         assert self._exited is not None
         return self._exited
@@ -182,7 +189,7 @@ class PtyProcess:
             self._spawn.ptyproc.fileobj.close()
 
     def _update_reader(self) -> None:
-        wanted = not (self._paused or self._hung_up or self._closed)
+        wanted = not (self._paused_for or self._hung_up or self._closed)
         if self._loop is None or wanted == self._reading:
             return
         self._reading = wanted
@@ -234,6 +241,7 @@ class PtyProcess:
         self._update_reader()
         if output:
             self._on_output(output)
+        assert self._ended is not None
         self._ended.set()
         self._on_exit(exited)
 

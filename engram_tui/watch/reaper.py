@@ -6,7 +6,6 @@ away from `subprocess` turns a failed git into a success.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import os
@@ -14,8 +13,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from engram_tui.watch.process_table import ProcessTable, process_table
+
+if TYPE_CHECKING:
+    import asyncio
 
 PATIENCE_SECONDS = 5.0
 """How long a dead child of our own session is left to an owner we may not know (a git just started in a thread)."""

@@ -19,6 +19,7 @@ class JSONLinesTail:
         self.path = path
         self.offset = offset
         self.malformed = 0
+        self._skipping = False
 
     def read(self, limit: int = 16 * CHUNK) -> list[dict[str, Any]]:
         """Objects appended since the last call, at most `limit` bytes of them; [] where the file is not there."""
@@ -32,6 +33,14 @@ class JSONLinesTail:
         except OSError:
             return []
         end = data.rfind(b"\n") + 1
+        if end == 0 and len(data) >= limit:
+            # A line longer than is read at once: passed over, up to its end.
+            self._skipping, self.malformed = True, self.malformed + 1
+            self.offset += len(data)
+            return []
+        if self._skipping and end:
+            first = data.find(b"\n") + 1
+            self.offset, data, end, self._skipping = self.offset + first, data[first:], end - first, False
         self.offset += end
         return [value for line in data[:end].splitlines() if (value := self._parse(line)) is not None]
 
@@ -40,7 +49,7 @@ class JSONLinesTail:
             return None
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             self.malformed += 1
             return None
         return value if isinstance(value, dict) else None

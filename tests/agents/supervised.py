@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import psutil
 
+from engram_runtime.paths import project_of
+from engram_runtime.runtime import Runtime
 from tests.agents.harness import AgentHome, PtyAgent
 from tests.fakes.scripted_llm import Reply, Request, Script, ScriptedLLM, Step, any_of, tool_said, was_told
 from tests.support import wait_until
@@ -64,21 +67,42 @@ class Desk:
         return json.loads(done.stdout)
 
     def session(self) -> Any:
-        """The newest session, as `engram sessions --json` tells it."""
-        return self.ask("sessions")[0]
+        """The newest session, as the journal tells it (read here: a command of its own costs half a second)."""
+        with self._kept() as runtime:
+            newest = runtime.state.sessions(project=runtime.project)[0]
+            return {"standing": str(newest.verdict or "live"), **msgspec.to_builtins(newest)}
 
     def task(self) -> Any:
         """The only task of the project."""
-        (task,) = self.ask("tasks")
-        return task
+        with self._kept() as runtime:
+            (task,) = runtime.state.tasks(project=runtime.project)
+            return msgspec.to_builtins(task)
 
     def checkpoints(self) -> Any:
         """The only task's checkpoints, newest first."""
-        return self.ask("checkpoints", str(self.task()["id"]))
+        task = self.task()["id"]
+        with self._kept() as runtime:
+            return msgspec.to_builtins(runtime.state.checkpoints(task, limit=100))
 
     def checkpoint(self) -> Any:
-        """The only task's latest checkpoint in full."""
-        return self.ask("show", str(self.checkpoints()[0]["id"]))
+        """What the only task's latest checkpoint holds."""
+        task = self.task()["id"]
+        with self._kept() as runtime:
+            latest = runtime.state.checkpoint_version(task)
+            assert latest is not None
+            return msgspec.to_builtins(latest.content)
+
+    def _kept(self) -> Runtime:
+        return Runtime.open(self.home.engram, project=project_of(self.work), read_only=True)
+
+    def has(self, file: str, terminal: PtyAgent | None = None, seconds: float = 30) -> None:
+        """Wait until the agent has written a file of the project; fail with the screen where it does not."""
+        path = self.work / file
+        try:
+            wait_until(lambda: path.exists() and path.stat().st_size > 0, seconds)
+        except AssertionError:
+            shown = terminal.screen if terminal else f"asked {len(self.llm.requests)} times"
+            raise AssertionError(f"no {file} within {seconds} s:\n{shown}") from None
 
     def agent(self) -> psutil.Process:
         """The supervised agent's own process, once there is one."""
@@ -91,14 +115,23 @@ class Desk:
         wait_until(seen, 20)
         return found[0]
 
+    def running(self, module: str) -> list[psutil.Process]:
+        """Processes of this home that run a module of Engram's (`-m`)."""
+        return [p for p in self._ours() if f"-m {module} " in _line(p)]
+
     def process(self, module: str) -> psutil.Process:
         """The one process of this home that runs a module of Engram's (`-m`)."""
-        (found,) = [p for p in self._ours() if module in _line(p)]
+        (found,) = self.running(module)
         return found
 
     def busy(self) -> list[str]:
         """Command lines of what lives in this home, but for the embedding worker: that one serves the next session."""
         return [line for p in self._ours() if (line := _line(p)) and WORKER not in line]
+
+    def logs(self) -> str:
+        """What the supervisors of this home had to complain about."""
+        files = sorted(self.home.engram.glob("sessions/*/supervisor.log"))
+        return "\n".join(f"{file.parent.name}: {file.read_text()[-3000:]}" for file in files)
 
     def _ours(self) -> list[psutil.Process]:
         return self.home.processes()
@@ -112,18 +145,22 @@ def _line(process: psutil.Process) -> str:
 
 @contextlib.contextmanager
 def desk(
-    script: Script, *agents: Path, env: Mapping[str, str] | None = None, model: str = "off"
+    script: Script, *agents: Path, env: Mapping[str, str] | None = None, model: str | None = "off"
 ) -> Iterator[Desk]:
     """A desk for one test. When the test is over nothing of its sessions may live on.
 
-    `model` is ENGRAM_MODEL: loading a real one in every test would cost more than all else.
+    `model` is ENGRAM_MODEL, None for the default one: loading that in every test would cost more than all else.
     """
     with ScriptedLLM(script) as llm, AgentHome(llm) as home:
         for agent in agents:
             home.put_on_path(agent)
-        home.environment |= {"ENGRAM_MODEL": model, **(env or {})}
+        home.environment |= ({} if model is None else {"ENGRAM_MODEL": model}) | dict(env or {})
         here = Desk(llm, home)
-        yield here
+        try:
+            yield here
+        except BaseException as error:
+            error.add_note(here.logs())
+            raise
         left: list[str] = []
         with contextlib.suppress(AssertionError):
             wait_until(lambda: not left.__setitem__(slice(None), here.busy()) and not left, 10)
@@ -156,11 +193,6 @@ def call_once(tool: str, /, **arguments: Any) -> Step:
 def missing(request: Request, words: Sequence[str]) -> list[str]:
     """Which of these the model was not told."""
     return [word for word in words if not request.told(word)]
-
-
-def exists(path: Path) -> bool:
-    """Whether a file is there and has something in it."""
-    return path.exists() and path.stat().st_size > 0
 
 
 def kill(process: psutil.Process, number: int) -> None:

@@ -54,10 +54,8 @@ def comparable(text: str, form: str) -> Any:
     """Output without what differs from run to run: ids, times, costs, and the init and hook lines of stream-json."""
     if form == "text":
         return text
-    lines = [json.loads(line) for line in text.splitlines()]
-    return [
-        _stripped(line) for line in lines if not str(line.get("subtype", "")).startswith(("init", "hook_"))
-    ]
+    lines = json.loads(text) if form == "json" else [json.loads(line) for line in text.splitlines()]
+    return [_stripped(line) for line in lines if not str(line.get("subtype")).startswith(("init", "hook_"))]
 
 
 def _stripped(node: Any) -> Any:

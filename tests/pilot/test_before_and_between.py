@@ -12,6 +12,7 @@ from engram_runtime.errors import AgentError
 from engram_tui.app import EngramApp
 from engram_tui.discovery import SessionEntry
 from engram_tui.messages import RecoveryChoice
+from engram_tui.panes.rows import Rows
 from engram_tui.screens.browser import BrowserScreen
 from engram_tui.screens.session import SessionScreen
 from tests.fakes.scene import CARD
@@ -148,6 +149,8 @@ async def test_a_card_longer_than_the_window_scrolls_and_keeps_its_keys() -> Non
     app = card_app(Launcher())
     async with app.run_test(size=(70, 14)) as pilot:
         await until(lambda: shows(app, "Enter continue"))
+        text = app.screen.query_one("#text", Rows)
+        await until(lambda: 0 < text.size.height < len(text.rows))
         assert not shows(app, "confidence")
         await pilot.press("end")
         await until(lambda: shows(app, "confidence .82") and shows(app, "Enter continue"))

@@ -9,6 +9,7 @@ from engram_runtime.errors import SettingsError
 from engram_tui import messages as wire
 from engram_tui.keymap import ACTIONS, Keymap, PlainFace
 from engram_tui.screens.reading import AskScreen
+from engram_tui.screens.session import SessionScreen
 from tests.fakes.ui import PREFIX, opened, shows, until
 
 AGENTS = (
@@ -130,6 +131,15 @@ def test_an_unknown_action_in_the_key_map_names_the_nearest() -> None:
 def test_action_ids_are_unique_and_every_action_explains_itself() -> None:
     assert len({a.id for a in ACTIONS}) == len(ACTIONS)
     assert all(a.tooltip and a.label and a.keys for a in ACTIONS)
+
+
+def test_every_action_on_the_session_screen_exists() -> None:
+    names = {
+        a.action.removeprefix("screen.").partition("(")[0]
+        for a in ACTIONS
+        if a.group in ("session", "prefix")
+    }
+    assert [name for name in names if not hasattr(SessionScreen, f"action_{name}")] == []
 
 
 @pytest.mark.slow

@@ -6,8 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engram_tui.agents.claude_transcript import ClaudeTranscript
-from engram_tui.watch.observations import ContextSeen, Prompted, ToolBegan, ToolEnded, TurnEnded, TurnFailed
+from engram_tui.agents.hook_payloads import read_hook
+from engram_tui.watch.observations import (
+    ContextSeen,
+    Prompted,
+    ToolBegan,
+    ToolEnded,
+    TurnEnded,
+    TurnFailed,
+    TurnInterrupted,
+)
+from engram_tui.watch.transcript import JSONLinesTail
 
 
 def line(kind: str, **fields: Any) -> str:
@@ -98,3 +110,64 @@ def test_malformed_and_unknown_lines_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text('{"type": "mode"}\nnot json\n[1]\n' + line("user", message={"content": "one"}))
     assert len(ClaudeTranscript(path).read()) == 1
+
+
+def result(text: str, **more: Any) -> str:
+    """The line of a failed call's result."""
+    block = {"type": "tool_result", "tool_use_id": "t1", "is_error": True, "content": text}
+    return line("user", message={"content": [block]}, **more)
+
+
+def test_a_call_that_the_end_of_the_session_cut_off_is_not_told_as_failed(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(assistant(CALL) + result("Exit code 137"))
+    reader = ClaudeTranscript(path)
+    assert not [o for o in reader.read() if isinstance(o, ToolEnded)]
+    with path.open("a") as file:
+        file.write(assistant({"type": "text", "text": "it was killed"}, identity="m2", stop="end_turn"))
+    told = reader.read()
+    assert [type(o) for o in told] == [ToolEnded, ContextSeen, TurnEnded]
+    assert isinstance(told[0], ToolEnded) and told[0].error == "Exit code 137"
+
+
+def test_an_interruption_is_no_failure_of_the_tool(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    broken_off = {"type": "text", "text": "[Request interrupted by user for tool use]"}
+    refused = "The user doesn't want to proceed with this tool use. The tool use was rejected"
+    path.write_text(assistant(CALL) + result(refused) + line("user", message={"content": [broken_off]}))
+    seen = ClaudeTranscript(path).read()
+    assert [type(o) for o in seen] == [ToolBegan, ContextSeen, TurnInterrupted]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"type": "assistant", "message": {"content": 3}}',
+        '{"type": "system", "subtype": "compact_boundary", "compactMetadata": "x"}',
+        '{"type": "assistant", "message": {"content": [], "usage": {"input_tokens": 1e400}}}',
+        '{"type": "user", "message": {"content": [{"type": "tool_result", "content": [3]}]}}',
+        "[" * 100_000,
+    ],
+)
+def test_one_odd_line_costs_that_line_only(tmp_path: Path, odd: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        line("user", message={"content": "one"}) + odd + "\n" + line("user", message={"content": "two"})
+    )
+    prompts = [o.text for o in ClaudeTranscript(path).read() if isinstance(o, Prompted)]
+    assert prompts == ["one", "two"]
+
+
+def test_a_line_longer_than_is_read_at_once_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"a": "' + "x" * 5000 + '"}\n{"b": 1}\n')
+    tail = JSONLinesTail(path)
+    found = [value for _ in range(10) for value in tail.read(limit=1000)]
+    assert found == [{"b": 1}]
+    assert tail.offset == path.stat().st_size
+
+
+@pytest.mark.parametrize("payload", [{"tool_input": "text"}, {"tool_input": 3}, {}])
+def test_an_odd_hook_tells_nothing_and_harms_nothing(payload: dict[str, Any]) -> None:
+    for event in ("PreToolUse", "PostToolUse", "SessionStart", "mro", "__doc__", "Unheard"):
+        read_hook(event, payload)

@@ -96,6 +96,13 @@ def test_servers_at_the_root_of_the_users_file_count_too(tmp_path: Path) -> None
     assert set(config["mcpServers"]) == {"tickets", "engram"}
 
 
+def test_the_user_is_told_that_tools_of_an_only_server_get_its_name(tmp_path: Path) -> None:
+    folder = user_folder(tmp_path)
+    assert not any("tickets_" in note for note in OpenHands().plan(request(tmp_path)).notes)
+    (folder / "mcp.json").write_text(json.dumps({"mcpServers": {"tickets": {"command": "tickets"}}}))
+    assert any("tickets_" in note for note in OpenHands().plan(request(tmp_path)).notes)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"mcpServers": []}', '{"mcpServers": {"a": 1}}', ""])
 def test_a_broken_mcp_file_is_left_to_openhands(tmp_path: Path, content: str) -> None:
     (user_folder(tmp_path) / "mcp.json").write_text(content)
@@ -176,7 +183,9 @@ def as_sent(path: str, content: str) -> str:
 
 
 def test_the_users_words_are_found_again_in_the_message(tmp_path: Path) -> None:
-    plan = OpenHands().plan(request(tmp_path, "-t", "my\nwords", briefing="## What to do now\n\nnot this"))
+    plan = OpenHands().plan(
+        request(tmp_path, "-t", "my\nwords", briefing="# Old\n\n## What to do now\n\nnot this")
+    )
     sent = as_sent(f"/home/{SEED_NAME}", written(plan, SEED_NAME).decode())
     assert spoken(sent) == "my\nwords"
     assert spoken(as_sent("/home/task.md", "from a file")) == "from a file"

@@ -223,6 +223,7 @@ def test_a_half_written_event_is_read_when_it_is_whole(talk: Conversation) -> No
     path = talk.message("user", "whole")
     whole = path.read_text()
     path.write_text(whole[:40])
+    os.utime(path.parent, (1, 1))  # writing into a file leaves its folder's time as it is
     assert [type(o) for o in reader.read()] == [NativeSession]
     path.write_text(whole)
     assert [o.text for o in reader.read() if isinstance(o, Prompted)] == ["whole"]
@@ -261,7 +262,8 @@ def test_events_of_an_earlier_run_are_not_told_again(talk: Conversation) -> None
     assert isinstance(announced, NativeSession) and announced.source == "resume"
     talk.add("AgentErrorEvent", tool_name="terminal", tool_call_id="c1", error="A restart occurred")
     talk.message("user", "now")
-    assert [o.text for o in reader.read() if isinstance(o, Prompted)] == ["now"]
+    (now,) = reader.read()
+    assert isinstance(now, Prompted) and now.text == "now"
 
 
 def test_waiting_for_a_confirmation_is_seen_with_what_is_asked(talk: Conversation) -> None:

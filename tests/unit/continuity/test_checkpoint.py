@@ -107,6 +107,43 @@ def test_a_file_the_user_changed_proves_nothing_of_the_agent(story: Story) -> No
     assert compose(story.facts(files=files)).completed[0].standing == "claimed"
 
 
+def test_a_changed_file_does_not_prove_that_its_tests_pass(story: Story) -> None:
+    story.track("tests/test_x.py passes", "done")
+    files = (FileChange(path="tests/test_x.py", by="agent"),)
+    item = compose(story.facts(files=files)).completed[0]
+    assert item.standing == "claimed" and "seen" in item.evidence
+
+
+def test_a_command_that_only_reads_proves_nothing(story: Story) -> None:
+    story.say(
+        ev.ToolStarted(tool="Bash", call_id="1", summary="cat migration.sql"),
+        ev.ToolFinished(tool="Bash", call_id="1", summary="cat migration.sql"),
+    )
+    story.track("migration.sql was run", "done")
+    assert compose(story.facts()).completed[0].standing == "claimed"
+
+
+def test_items_that_differ_only_in_signs_stay_apart(story: Story) -> None:
+    for feature in ("C port", "C++ port", "x > 0", "x < 0"):
+        story.track(feature, "done")
+    assert len(compose(story.facts()).completed) == 4
+
+
+def test_a_plan_item_taken_up_again_is_open(story: Story) -> None:
+    story.say(ev.PlanObserved(items=(("A", "completed"),)))
+    story.write()
+    story.say(ev.PlanObserved(items=(("A", "in_progress"),)))
+    content = compose(story.facts())
+    assert content.completed == ()
+    assert [i.text for i in content.in_progress] == ["A"]
+
+
+def test_a_hundred_done_items_are_all_kept(story: Story) -> None:
+    for number in range(100):
+        story.track(f"step {number}", "done")
+    assert len(compose(story.facts()).completed) == 100
+
+
 def test_a_claim_whose_command_failed_is_contradicted(story: Story) -> None:
     story.say(
         ev.ToolStarted(tool="Bash", call_id="1", summary="pytest -x"),
@@ -142,9 +179,18 @@ def test_unchanged_state_is_recognised(story: Story) -> None:
 
 
 def test_files_of_earlier_sessions_stay_and_the_agents_come_first(story: Story) -> None:
-    story.write(files=(FileChange(path="a.py", by="agent"), FileChange(path="b.py", by="user")))
-    content = compose(story.facts(files=(FileChange(path="z.py", by="agent"),)))
-    assert [c.path for c in content.modified_files] == ["a.py", "z.py", "b.py"]
+    files = (FileChange(path="a.py", by="agent"), FileChange(path="b.py", by="user"))
+    story.say(ev.FilesObserved(changes=files))
+    story.runtime.append(ev.SessionStarted(agent="claude"), ev.TaskAttached(task=story.task), session="s2")
+    facts = replace(
+        gather(story.runtime.state, story.task, "s2"), files=(FileChange(path="z.py", by="agent"),)
+    )
+    assert [c.path for c in compose(facts).modified_files] == ["a.py", "z.py", "b.py"]
+
+
+def test_a_file_that_came_and_went_in_the_session_is_not_kept(story: Story) -> None:
+    story.write(files=(FileChange(path="scratch.txt", by="agent", change="added"),))
+    assert compose(story.facts(files=())).modified_files == ()
 
 
 def test_confidence_is_higher_where_more_was_seen(story: Story) -> None:

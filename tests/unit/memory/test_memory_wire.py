@@ -81,6 +81,16 @@ def test_without_a_worker_there_is_no_vector_and_no_wait(home: Path) -> None:
     assert client.state == "starting"
 
 
+def test_the_worker_is_known_by_its_pid_so_that_nobody_ends_it_for_another(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = WorkerEmbedder(home)
+    assert (client.worker, NoEmbedder().worker) == (None, None)
+    monkeypatch.setattr(embedder_module.os, "posix_spawn", lambda *_, **__: 4711)
+    client.ensure()
+    assert client.worker == 4711
+
+
 @pytest.mark.parametrize("answer", [b"", b"nonsense", struct.pack(">I", 4) + b"\xc1\xc1\xc1\xc1"])
 def test_a_worker_that_is_silent_or_talks_nonsense_is_not_waited_for(home: Path, answer: bytes) -> None:
     place = WorkerPlace.of(home, "")

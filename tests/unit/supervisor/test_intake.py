@@ -58,6 +58,28 @@ def test_a_condition_is_raised_once_and_cleared_by_a_turn_that_went_well() -> No
     assert taker.live.state.state == "idle"
 
 
+def test_turns_told_late_by_the_transcript_bring_no_condition_back() -> None:
+    taker, posted, moments = intake()
+    failed, well = ob.TurnFailed(condition="rate_limit", text="429"), ob.TurnEnded(text="well")
+    taker.take((failed, well))
+    told_late = (
+        ob.TurnFailed(condition="rate_limit", text="API Error: 429", channel="transcript"),
+        ob.TurnEnded(text=" well", channel="transcript"),
+    )
+    taker.take(told_late)
+    assert [e.kind for e in posted] == ["ConditionRaised", "ConditionCleared", "TurnFinished"]
+    assert (taker.live.turns, taker.live.last_failure, len(moments)) == (1, None, 2)
+    taker.take(told_late)
+    assert [e.kind for e in posted[3:]] == ["ConditionRaised", "ConditionCleared", "TurnFinished"]
+
+
+def test_a_turn_the_user_broke_off_is_over_and_was_not_finished() -> None:
+    taker, posted, _ = intake()
+    taker.take((ob.Prompted(text="go"), ob.ToolBegan(tool="Bash", call_id="t1"), ob.TurnInterrupted()))
+    assert [e.kind for e in posted] == ["PromptSubmitted", "ToolStarted", "TurnFinished"]
+    assert (taker.live.running, taker.live.turns, taker.live.state.state) == ({}, 0, "idle")
+
+
 def test_context_is_recorded_when_it_moved_by_a_percent() -> None:
     taker, posted, _ = intake()
     for used in (1000, 1500, 2500, 4000):
@@ -83,3 +105,22 @@ def test_an_end_is_never_undone() -> None:
     taker.move("stopping")
     taker.take((ob.Prompted(text="more"),))
     assert taker.live.state.state == "stopping"
+
+
+def test_a_text_cut_in_the_middle_of_an_emoji_still_reaches_journal_and_screen() -> None:
+    taker, posted, moments = intake()
+    taker.take((ob.ToolBegan(tool="Bash", call_id="t1", summary="echo half_an_emoji \ud83d"),))
+    (event,) = posted
+    assert isinstance(event, ev.ToolStarted)
+    assert event.summary == "echo half_an_emoji ?"
+    assert moments == [ob.ToolBegan(tool="Bash", call_id="t1", summary="echo half_an_emoji ?")]
+
+
+def test_life_after_a_stall_clears_it() -> None:
+    taker, posted, _ = intake()
+    taker.take((ob.Prompted(text="go"),))
+    assert taker.stalled("nothing was heard of it")
+    assert not taker.stalled("again")
+    taker.revived()
+    assert taker.live.state.state == "busy"
+    assert [e.kind for e in posted][1:] == ["ConditionRaised", "ConditionCleared"]
