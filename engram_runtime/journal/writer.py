@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 GROUP_EVENTS = 1000
 GROUP_BYTES = 4_000_000
 QUEUE_LIMIT = 10_000
+CLOSE_SECONDS = 5.0
+"""How long a close waits for what was submitted."""
 """Batches that may wait; more means the disk stands still, and the caller is told."""
 
 Positions = tuple[int, ...]
@@ -120,7 +122,9 @@ class Writer:
                 return
             self._closed = True
             self._queue.put(None)
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            return  # it waits for a lock that another process holds; a daemon thread ends with this process
         with self._turn:
             self._connection.close()
             os.close(self._lock)

@@ -9,6 +9,7 @@ client has listed the tools, so that tools, instructions and briefing are all in
 from __future__ import annotations
 
 import json
+import os
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,8 @@ def config_folder(environ: Mapping[str, str]) -> Path:
 
 def transcript_path(environ: Mapping[str, str], cwd: Path, native_id: str) -> Path:
     """The transcript of a session: every character of the folder but letters and digits becomes `-`."""
-    return config_folder(environ) / "projects" / re.sub(r"[^A-Za-z0-9]", "-", str(cwd)) / f"{native_id}.jsonl"
+    folder = re.sub(r"[^A-Za-z0-9]", "-", os.path.realpath(cwd))
+    return config_folder(environ) / "projects" / folder / f"{native_id}.jsonl"
 
 
 class Claude(Adapter):

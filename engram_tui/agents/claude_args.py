@@ -8,7 +8,8 @@ ONE_VALUE = frozenset(
     "--agent --agents --append-system-prompt --autocompact --debug-file --effort --environment --fallback-model"
     " --input-format --json-schema --max-budget-usd --model -n --name --output-format --permission-mode"
     " --permission-prompts --plugin-dir --plugin-url --remote-control-session-name-prefix --session-id"
-    " --setting-sources --settings --system-prompt --system-prompt-snapshot".split()
+    " --setting-sources --settings --system-prompt --system-prompt-snapshot --max-turns --permission-prompt-tool"
+    " --system-prompt-file --append-system-prompt-file --max-thinking-tokens".split()
 )
 OPTIONAL_VALUE = frozenset(
     "--cloud -d --debug --from-pr --prompt-suggestions --remote-control -r --resume --teleport -w --worktree".split()

@@ -47,7 +47,20 @@ def user_settings(value: str | None, cwd: Path) -> dict[str, Any] | None:
         settings = json.loads(text)
     except (OSError, ValueError):
         return None
-    return settings if isinstance(settings, dict) else None
+    return settings if _can_be_merged(settings) else None
+
+
+def _can_be_merged(settings: object) -> bool:
+    """Whether hooks and permissions have the shapes that Engram adds to."""
+    if not isinstance(settings, dict):
+        return False
+    hooks, permissions = settings.get("hooks", {}), settings.get("permissions", {})
+    return (
+        isinstance(hooks, dict)
+        and all(isinstance(groups, list) for groups in hooks.values())
+        and isinstance(permissions, dict)
+        and isinstance(permissions.get("allow", []), list)
+    )
 
 
 def merged_settings(user: dict[str, Any], endpoint: Endpoint) -> dict[str, Any]:

@@ -180,9 +180,12 @@ class ClaudeTranscript(TranscriptReader):
             ):
                 yield Prompted(channel="transcript", at=at, text=content)
             return
-        for block in content if isinstance(content, list) else ():
-            if not isinstance(block, dict):
-                continue
+        blocks = [b for b in content if isinstance(b, dict)] if isinstance(content, list) else []
+        if not any(b.get("type") == "tool_result" for b in blocks) and not line.get("isCompactSummary"):
+            text = "\n".join(str(b["text"]) for b in blocks if b.get("type") == "text" and b.get("text"))
+            if text and not text.startswith(("<", "This session is being continued", INTERRUPTED)):
+                yield Prompted(channel="transcript", at=at, text=text)
+        for block in blocks:
             if block.get("type") == "tool_result":
                 yield from self._tool_result(block, at)
             elif str(block.get("text", "")).startswith(INTERRUPTED):

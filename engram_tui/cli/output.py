@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -10,6 +11,9 @@ from typing import Any
 import click
 import msgspec
 
+STEERING = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that JSON allows in strings and that can drive a terminal: written as escapes, the same JSON."""
+
 json_option: Callable[[Any], Any] = click.option(
     "--json", "as_json", is_flag=True, help="One JSON document on stdout."
 )
@@ -17,7 +21,8 @@ json_option: Callable[[Any], Any] = click.option(
 
 def print_json(value: object) -> None:
     """One JSON document and nothing else."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    sys.stdout.write(STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def plain(text: str) -> str:

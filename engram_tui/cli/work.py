@@ -179,4 +179,4 @@ def restore_command(task: str, version: int | None, mode: str, as_json: bool) ->
             return
         from engram_tui.supervisor.briefings import briefing_for
 
-        print(plain(briefing_for(runtime, view.id, Path(runtime.project)).text))
+        print(plain(briefing_for(runtime, view.id, Path.cwd(), version=version).text))

@@ -18,12 +18,14 @@ MOST_DIRTY = 500
 """Dirty files that a session's start lists at most."""
 
 
-def briefing_for(runtime: Runtime, task: int, cwd: Path, *, budget: int | None = None) -> Briefing:
-    """The briefing of a task's latest checkpoint as of now. Raises NotFound for an unknown task."""
+def briefing_for(
+    runtime: Runtime, task: int, cwd: Path, *, budget: int | None = None, version: int | None = None
+) -> Briefing:
+    """The briefing of a task's latest checkpoint (or of `version`) as of now. Raises NotFound for an unknown task."""
     view = runtime.state.task(task)
     if view is None:
         raise NotFound(f"There is no task {task}.", hint="See `engram tasks`.")
-    checkpoint = runtime.state.checkpoint_version(task)
+    checkpoint = runtime.state.checkpoint_version(task, version)
     git = git_watch.git_facts(str(cwd))
     sessions = runtime.state.sessions_of_task(task)
     return render_briefing(

@@ -99,7 +99,7 @@ class Ending:
 
     def _facts(self, exited: Exited) -> ExitFacts:
         of, live = self._of, self._of.live
-        before, now = of.oom_before, oom_kills()
+        before, now = of.eyes.oom_kills, oom_kills()
         return ExitFacts(
             code=exited.code,
             signal=exited.signal,
@@ -111,7 +111,11 @@ class Ending:
             last_failure=live.last_failure,
             native_end=live.native_end,
             conditions=tuple(live.conditions),
-            oom_killed=exited.signal == 9 and before is not None and now is not None and now > before,
+            oom_killed=exited.signal == 9
+            and not any(number == 9 for number, _ in of.signals)
+            and before is not None
+            and now is not None
+            and now > before,
         )
 
     async def _look_quickly(self) -> None:
@@ -131,6 +135,8 @@ class Ending:
         of = self._of
         if of.composer is None or not self._can_write():
             return None
+        if of.task.id is None and of.plan.prompt_submitted:
+            of.task.prompted(of.plan.prompt_submitted)  # neither hook nor transcript told of it
         await self._flushed()
         await of.task.settled()
         if of.recorder.problem or of.task.id is None:
@@ -172,6 +178,8 @@ class Ending:
         await of.endpoint.stop()
         await of.display.close()
         await of.recorder.close(FLUSH_S if self._can_write() and not self._waited else 0.0)
+        with contextlib.suppress(OSError):  # what stays is private all the same
+            await asyncio.to_thread(of.folder.tidy)
         of.reaper.detach()
         of.process.close()
         if of.events_file is not None and of.runtime is not None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from engram_tui.messages import AskFull, Resize, Snapshot, unpack
+from engram_runtime.errors import EngramError
+from engram_tui.messages import AskFull, Notice, Resize, Snapshot, pack, unpack
 from engram_tui.supervisor.attached import UI, Attached
 from engram_tui.supervisor.listeners import Listeners
 
@@ -216,7 +217,10 @@ class Endpoint:
             body = msgspec.json.decode(await request.body() or b"{}", type=dict[str, Any])
         except msgspec.MsgspecError as error:
             return JSONResponse({"error": str(error)}, 400)
-        answer = await self._host.control(str(request.path_params["action"]), body)
+        try:
+            answer = await self._host.control(str(request.path_params["action"]), body)
+        except EngramError as error:
+            return JSONResponse({"error": str(error)}, 503)
         return JSONResponse(answer, 404 if answer.get("error") == "unknown action" else 200)
 
     async def _attach(self, socket: WebSocket) -> None:
@@ -236,7 +240,10 @@ class Endpoint:
                         ui.cols, ui.rows = max(2, said.cols), max(2, said.rows)
                     if isinstance(said, AskFull | Resize):
                         ui.wants_full = True
-                    await self._host.ui_said(ui, said)
+                    try:
+                        await self._host.ui_said(ui, said)
+                    except EngramError as error:
+                        ui.send(pack(Notice(text=str(error), severity="error")))
         except (RuntimeError, OSError):
             pass  # the UI vanished between two messages
         finally:

@@ -13,6 +13,7 @@ from engram_runtime.journal.records import FileChange, GitFacts
 from engram_runtime.paths import git_place
 from engram_tui.agents.base import Adapter, LaunchPlan, TranscriptReader
 from engram_tui.supervisor.intake import Intake
+from engram_tui.supervisor.verdict import oom_kills
 from engram_tui.watch import git_watch
 from engram_tui.watch.attribution import Attribution
 from engram_tui.watch.file_watch import FileWatch
@@ -78,6 +79,8 @@ class Eyes:
         self._asked_git_at = 0.0
         self.processes: tuple[ProcessSeen, ...] = ()
         self.problem = ""
+        self.oom_kills = oom_kills()
+        """Kills for memory in this group as of the last capture: only those since then can be the agent's."""
 
     @property
     def transcript_offset(self) -> int:
@@ -184,6 +187,7 @@ class Eyes:
     async def _capture(self) -> None:
         while True:
             self.processes = await asyncio.to_thread(self._tree.capture)
+            self.oom_kills = oom_kills()
             self._attribution.processes(self.processes)
             busy = self._intake.live.state.state == "busy"
             await asyncio.sleep(BUSY_CAPTURE_S if busy else IDLE_CAPTURE_S)

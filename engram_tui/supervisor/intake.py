@@ -60,10 +60,12 @@ class Intake:
         self._calls: OrderedDict[str, str] = OrderedDict()
         self._recorded_fill = 0
         self._waits_for = ""
+        self._remembered = REMEMBERED_CALLS
 
     def known(self, prompts: Iterable[str], began: Iterable[str], ended: Iterable[str]) -> None:
         """What the journal has already (when a lost session's transcript is read again from its start)."""
         self._told["hook"].update(("prompt", " ".join(p.split())) for p in prompts)
+        self._remembered = max(REMEMBERED_CALLS, 10_000_000)
         for call_id in began:
             self._seen(f"began:{call_id}", call_id)
         for call_id in ended:
@@ -246,7 +248,7 @@ class Intake:
         if key in self._calls:
             return True
         self._calls[key] = call_id
-        while len(self._calls) > REMEMBERED_CALLS:
+        while len(self._calls) > self._remembered:
             self._calls.popitem(last=False)
         return False
 

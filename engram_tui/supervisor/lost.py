@@ -109,6 +109,8 @@ def _close(runtime: Runtime, folder: SessionFolder, info: SessionFile) -> str:
         if info.socket:
             Path(info.socket).unlink()
     folder.write_info(msgspec.structs.replace(info, ended=True, verdict="lost"))
+    with contextlib.suppress(OSError):
+        folder.tidy()
     return f"session {info.id} ({info.agent}) was lost with its supervisor{checkpoint}"
 
 

@@ -55,7 +55,7 @@ def _build(supervisor: Supervisor) -> Any:
         context = ToolContext(
             project=supervisor.spec.project,
             session=supervisor.spec.id,
-            current_task=lambda: supervisor.task.id,
+            current_task=supervisor.task.for_tools,
             write_checkpoint=_checkpoint_writer(supervisor),
             on_call=lambda tool, summary: supervisor.mcp_called(tool, summary),
             on_listed=lambda client: supervisor.endpoint.note_listed(),

@@ -24,6 +24,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 PROBE_S = 0.2
 SOCKET_PATH_LIMIT = 100
 """AF_UNIX paths may have 107 bytes on Linux, 103 on macOS."""
+KEPT = frozenset(("session.json", "lock"))
 UNKEPT = "engram-unkept-"
 """Begins the name of the temporary folder that stands in for a home that cannot be used."""
 
@@ -143,6 +144,16 @@ class SessionFolder:
                 continue
             self._lock = descriptor
             return
+
+    def tidy(self) -> None:
+        """The session is over: tokens and private files of the launch go; what is left says what it was."""
+        for path in self.path.iterdir():
+            if path.name in KEPT or path.name.startswith(self.log_path.name):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def hold_task(self, task: int) -> None:
         """Take the task for this session until this process ends, as its lock. Raises UsageError if it is taken."""

@@ -41,7 +41,6 @@ from engram_tui.supervisor.spec import SessionFile, SessionFolder, SessionSpec
 from engram_tui.supervisor.states import SessionState
 from engram_tui.supervisor.tasks import TaskKeeper
 from engram_tui.supervisor.triggers import Triggers
-from engram_tui.supervisor.verdict import oom_kills
 from engram_tui.watch.observations import Exited, NativeSession, Observation, Prompted
 from engram_tui.watch.process_tree import ProcessTree
 from engram_tui.watch.pty_process import AgentProcess
@@ -109,7 +108,6 @@ class Supervisor:
         self.last_word: m.Ended | None = None
         self.started = time.monotonic()
         self.signals: list[tuple[int, str]] = []
-        self.oom_before = oom_kills()
         self._ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[Exited] = self._loop.create_future()
@@ -362,8 +360,8 @@ class Supervisor:
                 return self.spec.briefing, self.spec.task, self.spec.checkpoint
             if source in ("startup", "fork", "resume", ""):
                 return None
-        if source not in ("compact", "clear", "resume") or self.task.id is None:
-            return None
+        if source not in ("compact", "clear") or self.task.id is None:
+            return None  # /resume of another conversation is not about this task
         if not await self.runtime_ready() or self.runtime is None:
             return None
         from engram_tui.supervisor.briefings import briefing_for

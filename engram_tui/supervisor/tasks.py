@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 from engram_runtime.errors import EngramError
@@ -23,6 +24,8 @@ class TaskKeeper:
         self._making: asyncio.Task[None] | None = None
         self._setting: asyncio.Task[None] | None = None
         self._goal_missing = False
+        self._known = threading.Event()
+        self._known.set()
         self.id: int | None = spec.task
 
     def begin(self) -> None:
@@ -46,6 +49,14 @@ class TaskKeeper:
         if self._making is not None:
             await asyncio.wait([self._making], timeout=SETTLE_S)
 
+    def for_tools(self) -> int | None:
+        """The task, for an MCP call in a thread of its own: it waits (bounded) for one that is just being made, so that
+        what the agent reports in the moment after its first prompt is of that task.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            self._known.wait(SETTLE_S)
+        return self.id
+
     async def _set_goal(self, text: str) -> None:
         """The named task's goal is the first prompt."""
         await self.settled()
@@ -53,7 +64,9 @@ class TaskKeeper:
             self._recorder.post(ev.TaskUpdated(task=self.id, goal=text))
 
     def _make(self, name: str, goal: str, source: str) -> None:
+        self._known.clear()
         self._making = asyncio.create_task(self._create(name, goal, source), name="task")
+        self._making.add_done_callback(lambda _: self._known.set())
 
     async def _create(self, name: str, goal: str, source: str) -> None:
         origin: str = source
@@ -62,6 +75,7 @@ class TaskKeeper:
             self.id = await self._recorder.position_of(created)
         except EngramError:
             return  # the recorder says what is wrong; without a task there is no checkpoint
+        self._known.set()
         self._recorder.post(ev.TaskAttached(task=self.id))
         self._on_known()
 

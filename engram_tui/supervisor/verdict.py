@@ -49,6 +49,8 @@ def exit_code(exited: Exited, verdict: Verdict, *, hides_failures: bool, strict:
     """
     code = own_code(exited)
     if strict or (hides_failures and code == 0):
+        if verdict.kind == "killed" and code == 0:
+            return 128 + (verdict.signal or 0)
         return ENGRAM_CODES.get(verdict.kind, code)
     return code
 

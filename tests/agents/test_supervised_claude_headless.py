@@ -101,3 +101,19 @@ def test_an_unrelated_print_run_is_told_nothing_of_interrupted_work(claude_cli: 
         other, first = at.ask("tasks")
         assert (other["goal"], other["interrupted"]) == ("What time is it?", False)
         assert (first["goal"], first["interrupted"]) == ("Fix the login redirect", True)
+
+
+def test_a_conversation_continued_by_claude_itself_tells_only_what_is_new(claude_cli: Path) -> None:
+    """`claude --continue` goes on with an old transcript: what stands there already is not of the new session."""
+    with desk(answering, claude_cli) as at:
+        (at.work / "note.txt").write_text("a note\n")
+        at.engram("run", "--headless", "claude", "--", "-p", "read the note", BYPASS)
+        first = at.session()
+        at.llm.script = lambda request: Reply.say("that was all")
+        done = at.engram("run", "--headless", "claude", "--", "-p", "and what else?", "--continue", BYPASS)
+        assert (done.returncode, done.stdout) == (0, "that was all\n")
+        assert at.llm.main_requests[-1].told("read the note")
+        second = at.session()
+        assert (first["first_prompt"], list(first["tools_used"])) == ("read the note", ["Bash"])
+        assert (second["first_prompt"], list(second["tools_used"])) == ("and what else?", [])
+        assert second["native_id"] == first["native_id"]

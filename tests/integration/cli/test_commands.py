@@ -60,9 +60,10 @@ def test_the_exit_code_is_the_commands(
     done = at.engram("run", "--headless", *options, "--", "sh", "-c", command)
     assert done.code == code
     assert done.line.startswith(f"engram: command {verdict}")
-    (session,) = at.ask("sessions")
-    assert session["verdict"]["kind"] == verdict
-    assert session["standing"].startswith(verdict)
+    with at.runtime() as runtime:
+        (session,) = runtime.state.sessions()
+        assert session.verdict is not None
+        assert session.verdict.kind == verdict
 
 
 def test_events_are_written_as_json_lines_without_secrets(at: Bench) -> None:
@@ -153,7 +154,8 @@ def test_a_run_inside_a_run_is_its_child_and_no_loop(at: Bench) -> None:
     done = at.engram("run", "--headless", "--", "sh", "-c", f"echo outer $ENGRAM_SESSION; {inner}")
     assert done.code == 4
     told = dict(line.split() for line in done.out.decode().splitlines())
-    parents = {s["id"]: s["parent_session"] for s in at.ask("sessions")}
+    with at.runtime() as runtime:
+        parents = {s.id: s.parent_session for s in runtime.state.sessions()}
     assert parents == {told["outer"]: None, told["inner"]: told["outer"]}
 
 
@@ -177,7 +179,7 @@ def test_without_a_utf8_locale_or_a_terminals_name_headless_runs_and_reading_wor
     shown = at.engram("tasks", **bare)
     assert shown.code == 0
     assert shown.out.isascii()
-    assert "printf" in at.ask("tasks", **bare)[0]["goal"]
+    assert b"printf" in shown.out
 
 
 def test_arguments_and_folders_that_are_not_utf8_pass_as_they_are(at: Bench) -> None:
@@ -186,5 +188,6 @@ def test_arguments_and_folders_that_are_not_utf8_pass_as_they_are(at: Bench) -> 
     argument = os.fsdecode(b"\xff\xfe")
     done = at.engram("run", "--headless", "--", "sh", "-c", 'pwd; printf %s "$1"', "sh", argument, cwd=folder)
     assert (done.code, done.out) == (0, folder + b"\n\xff\xfe")
-    (task,) = at.ask("tasks", cwd=folder)
-    assert task["project"].endswith("caf\\xe9")
+    with at.runtime() as runtime:
+        (task,) = runtime.state.tasks()
+        assert task.project.endswith("caf\\xe9")

@@ -12,12 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.runs import Bench
+from tests.integration.cli.runs import Bench, bench
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.guarantee("G1", "G9")]
 
 WORK = ("run", "--headless", "--no-resume", "--", "sh", "-c", "echo worked; exit 6")
+
+
+@pytest.fixture(scope="module")
+def used() -> Iterator[Bench]:
+    """A home with an interrupted task, to be copied, and its project."""
+    with bench() as at:
+        assert at.engram("run", "--headless", "--", "false").code == 1
+        yield at
 
 
 def truncated(journal: Path) -> None:
@@ -39,11 +47,9 @@ def removed(journal: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncated, zeroed, a_directory, removed])
 def test_on_a_damaged_home_the_agent_runs_and_nothing_is_said_to_be_kept(
-    at: Bench, damage: Callable[[Path], None]
+    at: Bench, used: Bench, damage: Callable[[Path], None]
 ) -> None:
-    assert at.engram("run", "--headless", "--", "false").code == 1
-    for log in at.home.glob("journal.sqlite-*"):
-        log.unlink()
+    shutil.copytree(used.home, at.home)
     damage(at.home / "journal.sqlite")
     done = at.engram(*WORK)
     assert (done.code, done.out) == (6, b"worked\n")
@@ -52,12 +58,15 @@ def test_on_a_damaged_home_the_agent_runs_and_nothing_is_said_to_be_kept(
     assert last.startswith("engram: command crashed(6); nothing was kept: The journal")
 
 
-def test_a_damaged_home_can_still_be_read_and_says_so(at: Bench) -> None:
-    assert at.engram("run", "--headless", "--", "false").code == 1
+def test_a_damaged_home_can_still_be_read_and_says_so(at: Bench, used: Bench) -> None:
+    shutil.copytree(used.home, at.home)
     zeroed(at.home / "journal.sqlite")
-    (task,) = at.ask("tasks")
+    (task,) = at.ask("tasks", cwd=used.work)
     assert task["interrupted"]
-    assert at.engram("restore", str(task["id"])).code == 0
+    restored = at.engram("restore", str(task["id"]), cwd=used.work)
+    assert restored.code == 0
+    assert "false" in restored.out.decode()
+    assert restored.line.startswith("engram: that this was restored is not kept: ")
     doctor = at.engram("doctor")
     assert doctor.code == 1
     assert "engram recover" in doctor.out.decode()
@@ -92,8 +101,8 @@ def test_the_screen_says_that_nothing_is_kept_and_the_session_can_be_attached_to
     wait_until(lambda: not list((at.root / "tmp").glob("engram-unkept-*")), 10)
 
 
-def test_the_screen_says_that_a_home_is_damaged(at: Bench) -> None:
-    assert at.engram("run", "--headless", "--", "true").code == 0
+def test_the_screen_says_that_a_home_is_damaged(at: Bench, used: Bench) -> None:
+    shutil.copytree(used.home, at.home)
     zeroed(at.home / "journal.sqlite")
     with at.open("run", "demo", env={"ENGRAM_DEMO_PACE": "0"}) as ui:
         ui.wait_screen("not protected: The journal is damaged", 20)
@@ -183,10 +192,10 @@ def test_a_disk_that_is_full_before_the_start_keeps_no_agent_from_its_work(at: B
 
 def test_a_session_whose_end_could_not_be_kept_is_closed_by_the_next_command(at: Bench) -> None:
     with small_disk(at.home):
-        run = at.start(
-            "run", "--headless", "--", "sh", "-c", "until [ -e full ]; do sleep 0.05; done; exit 3"
-        )
-        wait_until(lambda: at.ask("tasks"), 20)
+        events = at.root / "tmp" / "events"
+        script = "until [ -e full ]; do sleep 0.05; done; exit 3"
+        run = at.start("run", "--headless", "--events", events, "--", "sh", "-c", script)
+        wait_until(lambda: events.exists() and b"TaskAttached" in events.read_bytes(), 20)
         filler = fill(at.home)
         (at.work / "full").touch()
         _, said = run.communicate(timeout=30)
@@ -198,17 +207,12 @@ def test_a_session_whose_end_could_not_be_kept_is_closed_by_the_next_command(at:
         assert "interrupted" in found.out.decode()
 
 
-def test_a_read_only_home_is_read_and_not_written(at: Bench) -> None:
+def test_a_read_only_home_is_read_and_not_written(at: Bench, used: Bench) -> None:
     with small_disk(at.home):
-        assert at.engram("run", "--headless", "--", "false").code == 1
+        shutil.copytree(used.home, at.home, dirs_exist_ok=True)
         subprocess.run(["mount", "-o", "remount,ro", str(at.home)], check=True)
-        done = at.engram(*WORK)
-        assert (done.code, done.out) == (6, b"worked\n")
-        assert done.said.startswith("engram: nothing will be kept: ")
-        (task,) = at.ask("tasks")
-        resumed = at.engram(
-            "resume", str(task["id"]), "--headless", "--agent", "demo", env={"ENGRAM_DEMO_PACE": "0"}
-        )
+        words = ("resume", "--headless", "--agent", "demo")
+        resumed = at.engram(*words, cwd=used.work, env={"ENGRAM_DEMO_PACE": "0"})
         assert resumed.code == 0
         assert "A briefing of" in resumed.out.decode()
         assert resumed.said.startswith("engram: nothing will be kept: ")

@@ -21,8 +21,11 @@ NASTY = (
 )
 
 
-def fill(at: Bench) -> int:
-    """A home in which every text that an agent can set holds escapes, markup and control characters; its task."""
+def fill(at: Bench) -> tuple[int, int]:
+    """A home in which every text that an agent can set holds escapes, markup and control characters.
+
+    Gives its task and checkpoint.
+    """
     item = Item(text=NASTY, evidence=NASTY)
     with Runtime.open(
         at.home, project=project_of(at.work), session="s1", settings=Settings(model="off")
@@ -54,24 +57,22 @@ def fill(at: Bench) -> int:
             screen_tail=NASTY,
             note=NASTY,
         )
-        runtime.append(
+        checkpoint, _ = runtime.append(
             ev.CheckpointWritten(task=task, reason="KILLED", content=content, trigger=NASTY),
             ev.SessionEnded(verdict=Verdict(kind="killed", signal=9, evidence=(NASTY,))),
         )
-    return task
+    return task, checkpoint
 
 
 def test_what_agents_wrote_is_printed_without_control_characters_and_kept_whole_in_json(at: Bench) -> None:
-    task = fill(at)
-    (checkpoint,) = at.ask("checkpoints", str(task))
+    task, checkpoint = fill(at)
     commands = (
         "tasks",
         "sessions",
         f"checkpoints {task}",
-        f"show {checkpoint['id']}",
+        f"show {checkpoint}",
         f"restore {task}",
         "recall pwned",
-        "prompt",
     )
     for words in commands:
         done = at.engram(*words.split())
@@ -82,10 +83,9 @@ def test_what_agents_wrote_is_printed_without_control_characters_and_kept_whole_
         }
         assert wild == set(), words
         assert "\nDone\n  forged" not in text, words
-    assert "[red]markup[/red]" in at.engram("tasks").out.decode()
     (told,) = at.ask("tasks")
     assert told["goal"] == NASTY.replace("\x00", "�")
-    assert at.ask("show", str(checkpoint["id"]))["content"]["goal"] == told["goal"]
+    assert at.ask("show", str(checkpoint))["content"]["goal"] == told["goal"]
 
 
 def test_a_goal_with_escapes_and_markup_is_only_text_on_the_screen(at: Bench) -> None:
