@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shlex
 import tempfile
@@ -336,10 +335,9 @@ def _launch(spec: SessionSpec) -> int:
 
 
 def _load_face() -> None:
-    """Import the terminal UI while the supervisor starts; a full collection in the middle would only cost time."""
-    gc.disable()
-    import engram_tui.app
-    import engram_tui.cli.live  # noqa: F401
+    """Import the terminal UI while the supervisor starts."""
+    from engram_tui.supervisor.imports import heavy
 
-    gc.freeze()
-    gc.enable()
+    with heavy():
+        import engram_tui.app
+        import engram_tui.cli.live  # noqa: F401

@@ -17,6 +17,7 @@ from engram_runtime.state.views import CheckpointView
 from engram_tui import messages as m
 from engram_tui.agents.base import ExitFacts
 from engram_tui.supervisor.verdict import REASON_OF_VERDICT, exit_code, oom_kills, unless_hung
+from engram_tui.watch import git_watch
 from engram_tui.watch.observations import Exited
 from engram_tui.watch.process_end import end_tree
 
@@ -175,6 +176,7 @@ class Ending:
         while len(of.attached) and time.monotonic() < until:
             await asyncio.sleep(0.01)
         of.cancel_background()
+        git_watch.abandon()
         await of.endpoint.stop()
         await of.display.close()
         await of.recorder.close(FLUSH_S if self._can_write() and not self._waited else 0.0)

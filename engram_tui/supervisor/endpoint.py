@@ -19,6 +19,7 @@ import msgspec
 from engram_runtime.errors import EngramError
 from engram_tui.messages import AskFull, Notice, Resize, Snapshot, pack, unpack
 from engram_tui.supervisor.attached import UI, Attached
+from engram_tui.supervisor.imports import heavy
 from engram_tui.supervisor.listeners import Listeners
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Endpoint:
             await asyncio.wait([self._serving], timeout=5)
         self._listeners.close()
 
+    @heavy()
     def _build(self) -> tuple[uvicorn.Server, ASGIApp]:
         import uvicorn
         from starlette.applications import Starlette

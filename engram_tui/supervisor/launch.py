@@ -15,6 +15,7 @@ from engram_runtime.errors import AgentError
 from engram_tui.supervisor.spec import SessionFolder, SessionSpec, drop_unkept
 
 START_S = 20.0
+END_S = 8.0
 
 
 def start_detached(spec: SessionSpec, meanwhile: Callable[[], None] = lambda: None) -> Path:
@@ -38,8 +39,23 @@ def start_detached(spec: SessionSpec, meanwhile: Callable[[], None] = lambda: No
         )
     finally:
         os.close(descriptor)
-    meanwhile()
-    return _answering(folder, process)
+    try:
+        meanwhile()
+        return _answering(folder, process)
+    except BaseException:
+        # Ctrl-C, or no answer: nobody would see the agent work on.
+        _end(process)
+        raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a supervisor that is still starting: TERM, which ends its agent too, after END_S KILL."""
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def run_in_foreground(spec: SessionSpec) -> int:

@@ -18,6 +18,7 @@ from engram_runtime.errors import AgentError, EngramError
 from engram_runtime.paths import make_private_folder
 from engram_tui.agents.base import Endpoint, LaunchPlan, LaunchRequest
 from engram_tui.agents.registry import adapter
+from engram_tui.supervisor.imports import heavy, share_fairly
 from engram_tui.supervisor.listeners import Listeners
 from engram_tui.supervisor.spec import SessionFile, SessionFolder, SessionSpec, drop_unkept, write_private
 from engram_tui.watch.child_start import SESSION_VARIABLE
@@ -83,10 +84,12 @@ def supervise(spec: SessionSpec, folder: SessionFolder) -> int:
         listeners.close()
         folder.write_info(msgspec.structs.replace(info, ended=True, verdict="not started"))
         raise AgentError(f"{plan.argv[0]} cannot be started: {error.strerror or error}.") from error
-    import asyncio
+    with heavy():
+        import asyncio
 
-    from engram_tui.supervisor.supervisor import Supervisor
+        from engram_tui.supervisor.supervisor import Supervisor
 
+    share_fairly()
     _log_to(folder.log_path)
 
     async def run() -> int:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
 from typing import TYPE_CHECKING, Any
 
 from engram_runtime.journal.records import CheckpointReason
 from engram_runtime.state.views import CheckpointView
+from engram_tui.supervisor.imports import heavy
 
 if TYPE_CHECKING:
     from engram_tui.supervisor.supervisor import Supervisor
-
-SWITCH_S = 0.001
-"""Thread switch interval during the import: keeps the loop's lag at 11–14 ms (measured; 44 ms without)."""
 
 
 async def serve_mcp(supervisor: Supervisor) -> None:
@@ -29,9 +25,10 @@ async def serve_no_tools(supervisor: Supervisor) -> None:
     """Nothing can be kept: a server without tools, since an agent may not start where one it was given is missing."""
 
     def build() -> Any:
-        from mcp.server.lowlevel import Server
+        with heavy():
+            from mcp.server.lowlevel import Server
 
-        from engram_runtime.mcp.http import build_http_app
+            from engram_runtime.mcp.http import build_http_app
 
         return build_http_app(Server("engram"), supervisor.endpoint.port)
 
@@ -42,11 +39,8 @@ async def serve_no_tools(supervisor: Supervisor) -> None:
 
 
 def _build(supervisor: Supervisor) -> Any:
-    """The import is half a second of CPU; a full collection in the middle of it would stop the loop for long."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_S)
-    gc.disable()
-    try:
+    """The import is half a second of CPU."""
+    with heavy():
         from engram_runtime.mcp.context import ToolContext
         from engram_runtime.mcp.http import build_http_app
         from engram_runtime.mcp.server import build_server
@@ -63,10 +57,6 @@ def _build(supervisor: Supervisor) -> Any:
         )
         server = build_server(supervisor.runtime, context)
         return build_http_app(server, supervisor.endpoint.port)
-    finally:
-        sys.setswitchinterval(interval)
-        gc.freeze()
-        gc.enable()
 
 
 def _checkpoint_writer(supervisor: Supervisor) -> Any:

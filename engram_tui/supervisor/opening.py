@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from engram_runtime.errors import EngramError
 from engram_runtime.journal import events as ev
 from engram_tui.supervisor.hooks import briefing_injected
+from engram_tui.supervisor.imports import heavy
 from engram_tui.supervisor.rounds import Rounds
 from engram_tui.supervisor.spec import SessionSpec
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_DIRTY = 500
+FIRST_LOOK_S = 0.7
+"""The session's record must not wait for a slow git: then it begins without branch, HEAD and dirty files."""
 
 
 async def open_home(supervisor: Supervisor) -> None:
@@ -60,6 +63,7 @@ async def _opened(supervisor: Supervisor) -> Runtime | None:
     return None
 
 
+@heavy()
 def _open(spec: SessionSpec) -> Runtime:
     """SQLAlchemy is a quarter of a second of CPU: imported here, in a thread."""
     from engram_runtime.runtime import Runtime
@@ -80,7 +84,11 @@ async def _close_lost(runtime: Runtime) -> None:
 async def _record_start(of: Supervisor) -> None:
     """The session's first events; what happened since the agent's start waits behind them."""
     spec = of.spec
-    found = await of.eyes.first_look()
+    looking = of.keep(of.eyes.first_look())
+    await asyncio.wait([looking], timeout=FIRST_LOOK_S)
+    found = (
+        looking.result() if looking.done() and not looking.cancelled() and not looking.exception() else None
+    )
     facts = found.facts if found else None
     of.recorder.post_first(
         ev.SessionStarted(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -41,6 +42,9 @@ _COMMAND = (
     *("-c", "color.ui=false"),
 )
 _DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-renames", "--ignore-submodules=dirty")
+
+
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 class ChangedFile(NamedTuple):
@@ -232,12 +236,14 @@ def _git(
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            process_group=0,  # what git (or a wrapper of it) started holds the pipe open: all of it is ended
         )
     except OSError:
         return None
-    late = threading.Timer(seconds, process.kill)
+    late = threading.Timer(seconds, _kill_group, (process,))
     late.daemon = True
     late.start()
+    _running.add(process)
     try:
         with process:
             if limit is None:
@@ -247,11 +253,25 @@ def _git(
                 output = process.stdout.read(limit)
                 cut = len(output) == limit
                 if cut:
-                    process.kill()
+                    _kill_group(process)
     finally:
         late.cancel()
+        _running.discard(process)
     # `git diff --exit-code` aside, git answers with 0 or has not answered.
     return output if cut or process.returncode == 0 else None
+
+
+def abandon() -> None:
+    """End every git that runs now: nobody waits for its answer any more (the process is about to end)."""
+    for process in tuple(_running):
+        _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a git that was not waited for yet (so the group's number is still its own)."""
+    if process.returncode is None:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _parse_status(output: bytes) -> tuple[dict[str, str], tuple[ChangedFile, ...]]:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,13 @@ class Desk:
         """Command lines of what lives in this home, but for the embedding worker: that one serves the next session."""
         return [line for p in self._ours() if (line := _line(p)) and WORKER not in line]
 
+    def settled(self, seconds: float = 10) -> None:
+        """Wait until nothing of any session lives; a detached supervisor looks at the tree once more after its UI."""
+        until = time.monotonic() + seconds
+        while left := self.busy():
+            assert time.monotonic() < until, f"these outlived their session: {left}"
+            time.sleep(0.05)
+
     def logs(self) -> str:
         """What the supervisors of this home had to complain about."""
         files = sorted(self.home.engram.glob("sessions/*/supervisor.log"))
@@ -161,10 +169,7 @@ def desk(
         except BaseException as error:
             error.add_note(here.logs())
             raise
-        left: list[str] = []
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: not left.__setitem__(slice(None), here.busy()) and not left, 10)
-        assert left == [], f"these outlived their session: {left}"
+        here.settled()
 
 
 def shell(name: str, command: str, said: str, told: str = "no-such-words") -> Step:

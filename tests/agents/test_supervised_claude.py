@@ -43,7 +43,7 @@ def test_a_claude_killed_in_mid_tool_is_resumed_where_it_was(claude_cli: Path) -
         (at.work / "mine.txt").write_text("the user's own\n")
         kill(at.agent(), signal.SIGKILL)
         assert run.wait(20) == 137
-        assert at.busy() == []
+        at.settled()
 
         assert at.task()["interrupted"]
         content = at.checkpoint()

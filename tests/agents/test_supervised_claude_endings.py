@@ -59,7 +59,7 @@ def was_cut_off(at: Desk) -> None:
     assert content["last_tool"]["status"] == "interrupted"
     assert [i["text"] for i in content["in_progress"]] == [f"Bash: {content['last_tool']['summary']}"]
     assert content["last_failure"] is None
-    assert at.busy() == []
+    at.settled()
 
 
 @SIGNALS

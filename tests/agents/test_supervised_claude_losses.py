@@ -128,7 +128,7 @@ def test_a_lost_supervisors_print_run_is_told_from_transcript_and_tree(claude_cl
         assert "tail -f /dev/null" in content["last_tool"]["summary"]
         by = {change["path"]: change["by"] for change in content["modified_files"]}
         assert by == {"long.txt": "agent", "mine.txt": "unattributed"}
-        assert at.busy() == []
+        at.settled()
 
         at.llm.script = lambda request: Reply.say("RESUMED-AND-DONE")
         before = len(at.llm.main_requests)

@@ -71,7 +71,8 @@ def test_a_terminal_session_is_served_killed_and_resumed_with_another_prompt(cla
             worker = at.process(WORKER)
             kill(at.agent(), signal.SIGKILL)
             assert terminal.wait_exit(15) == 137
-            assert at.busy() == [] and worker.pid == at.process(WORKER).pid
+            at.settled()
+            assert worker.pid == at.process(WORKER).pid
             assert b"claude killed(9); checkpoint v" in terminal.output
         content = at.checkpoint()
         assert content["must_preserve"][0]["text"] == KEEP
