@@ -45,7 +45,9 @@ def strip_of(runs: Sequence[Run], width: int) -> Strip:
         Segment(text if text.isprintable() else text.translate(_CONTROLS), style_of(fg, bg, attributes))
         for text, fg, bg, attributes in runs
     ]
-    return Strip(segments).adjust_cell_length(width, PLAIN)
+    # Measuring text is the dearest part of a frame; ASCII is as wide as it is long.
+    cells = sum(len(run[0]) for run in runs) if all(run[0].isascii() for run in runs) else None
+    return Strip(segments, cells).adjust_cell_length(width, PLAIN)
 
 
 def cell_text(runs: Sequence[Run]) -> str:

@@ -105,7 +105,7 @@ class Ending:
             code=exited.code,
             signal=exited.signal,
             interactive=of.process.has_terminal and not of.adapter.prints(of.spec.args),
-            signals=tuple(of.signals),
+            signals=tuple(of.ends.sent),
             busy=bool(live.running) or live.prompts > live.turns,
             turns=live.turns,
             prompts=live.prompts,
@@ -113,7 +113,7 @@ class Ending:
             native_end=live.native_end,
             conditions=tuple(live.conditions),
             oom_killed=exited.signal == 9
-            and not any(number == 9 for number, _ in of.signals)
+            and not any(number == 9 for number, _ in of.ends.sent)
             and before is not None
             and now is not None
             and now > before,

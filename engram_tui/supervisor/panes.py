@@ -31,6 +31,8 @@ class Panes:
         self._touched = asyncio.Event()
         self._health: m.MemoryHealth | None = None
         self._health_at = 0.0
+        self._lines: dict[str, object] = {}
+        self._lines_of: tuple[int, int | None] | None = None
         self.processes: tuple[ProcessSeen, ...] = ()
 
     def touch(self) -> None:
@@ -70,16 +72,19 @@ class Panes:
         return self._assemble(kept)
 
     def _kept(self, runtime: Runtime) -> dict[str, object]:
-        """What the projections say (blocks: in a thread)."""
+        """What the projections say (blocks: in a thread). Asked anew only where the journal went on."""
         of, task = self._of, self._of.task.id
-        lines = status.checkpoint_lines(runtime, task)
-        return {
-            "tasks": status.task_lines(runtime, of.spec.project, task),
-            "checkpoints": lines,
-            "checkpoint": lines[0] if lines else None,
-            "memory": self._memory(runtime),
-            "activity": tuple(runtime.activity(limit=status.ACTIVITY_SHOWN, session=of.spec.id)),
-        }
+        as_of = (runtime.journal.head(), task)
+        if as_of != self._lines_of:
+            checkpoints = status.checkpoint_lines(runtime, task)
+            self._lines = {
+                "tasks": status.task_lines(runtime, of.spec.project, task),
+                "checkpoints": checkpoints,
+                "checkpoint": checkpoints[0] if checkpoints else None,
+                "activity": tuple(runtime.activity(limit=status.ACTIVITY_SHOWN, session=of.spec.id)),
+            }
+            self._lines_of = as_of
+        return {**self._lines, "memory": self._memory(runtime)}
 
     def _assemble(self, kept: dict[str, object]) -> m.Snapshot:
         of, live = self._of, self._of.live

@@ -37,7 +37,7 @@ class Rounds:
     def _look_for_stall(self, stall: Stall) -> None:
         """Only where turns are told: a shell that waits for its user is quiet too."""
         of, live = self._of, self._of.live
-        if not of.adapter.reports_prompts or of.signals or not live.state.running:
+        if not of.adapter.reports_prompts or of.ends.sent or not live.state.running:
             return  # once it was told to end, what it still says is no sign of life
         quiet = stall.look(
             time.monotonic(),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from engram_tui.supervisor.attached import UI, Attached
 from engram_tui.supervisor.display import Display
 from engram_tui.supervisor.ending import Ending
 from engram_tui.supervisor.endpoint import Endpoint
+from engram_tui.supervisor.ends import Ends
 from engram_tui.supervisor.events_file import EventsFile
 from engram_tui.supervisor.eyes import Eyes
 from engram_tui.supervisor.foreground import Foreground
@@ -107,13 +107,12 @@ class Supervisor:
         self.screen_tail = ""
         self.last_word: m.Ended | None = None
         self.started = time.monotonic()
-        self.signals: list[tuple[int, str]] = []
+        self.ends = Ends(self)
         self._ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[Exited] = self._loop.create_future()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._briefed = False
-        self._asked = False
         self.recorder.problem = self._told = spec.unprotected
 
     # --- life -------------------------------------------------------------------------------------------
@@ -125,7 +124,7 @@ class Supervisor:
         self.process.attach_loop(loop, self._output, self._on_exit)
         if self.foreground is not None:
             self.foreground.start(loop)
-        self._own_signals(loop)
+        self.ends.attach(loop)
         self.reaper.attach(loop)
         self._record_native()
         self.keep(self.display.start())
@@ -205,62 +204,6 @@ class Supervisor:
         except TimeoutError:
             return False
         return self.runtime is not None
-
-    # --- signals ------------------------------------------------------------------------------------------
-
-    def _own_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.add_signal_handler(signal.SIGTERM, self._asked_to_end, signal.SIGTERM)
-        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
-        loop.add_signal_handler(signal.SIGINT, self._interrupted)
-
-    def _asked_to_end(self, number: int) -> None:
-        """End the agent; headless the signal is passed on as it is, and a second one does not ask."""
-        why = f"the supervisor got {signal.Signals(number).name}"
-        if self._asked and self.spec.mode == "headless":
-            self.send_signal(signal.SIGKILL, "system", f"{why} again")
-        elif self.spec.mode == "headless":
-            self.send_signal(number, "system", why)
-        elif not self._asked:
-            self.keep(self.stop_agent("system"))
-        self._asked = True
-
-    def _hung_up(self) -> None:
-        """A detached supervisor does not mind; in the foreground it is for the agent."""
-        if self.spec.mode == "headless":
-            self.send_signal(signal.SIGHUP, "system", "the supervisor got SIGHUP")
-
-    def _interrupted(self) -> None:
-        """Ctrl-C: the terminal has sent it to the agent as well, where both are in its foreground group."""
-        if self.spec.mode != "headless":
-            return
-        if self.process.has_terminal or not _in_foreground():
-            self.send_signal(signal.SIGINT, "user", "the supervisor got SIGINT")
-        else:
-            self.note_signal(signal.SIGINT, "user", "Ctrl-C in the terminal")
-
-    def send_signal(self, number: int, by: str, why: str) -> None:
-        """Signal the agent and note on whose behalf."""
-        self.note_signal(number, by, why)
-        self.process.signal(number)
-
-    def note_signal(self, number: int, by: str, why: str) -> None:
-        """Keep who sent what: evidence for the verdict."""
-        self.signals.append((number, by))
-        who: Any = by
-        self.recorder.post(ev.SignalSent(signal=number, by=who, why=why))
-
-    async def stop_agent(self, by: str) -> None:
-        """End the agent: TERM, after the grace KILL. Its session then ends as any other."""
-        from engram_tui.watch.process_end import end_tree
-
-        self.intake.move("stopping")
-        grace = self.runtime.settings.grace_seconds if self.runtime else 5.0
-
-        def told(number: int) -> None:
-            why = "stop was asked for" if number == signal.SIGTERM else "it did not end in time"
-            self.note_signal(number, by, why)
-
-        await end_tree(self.tree, own=self.adapter.own_processes, agent_grace=grace, on_agent_signal=told)
 
     # --- what the agent says over MCP (from worker threads) ---------------------------------------------------
 
@@ -387,7 +330,7 @@ class Supervisor:
                 return {"written": False, "why": self.recorder.problem or "there is no task yet"}
             return {"written": True, "checkpoint": view.id, "task": view.task, "version": view.version}
         if action == "stop":
-            self.keep(self.stop_agent("user"))
+            self.keep(self.ends.stop_agent("user"))
             return {"stopping": True}
         if action == "detach":
             count = len(self.attached)
@@ -437,12 +380,3 @@ class Supervisor:
                 status.checkpoint_shown, self.runtime, message.id, message.compare
             )
             ui.send(m.pack(shown))
-
-
-def _in_foreground() -> bool:
-    """Whether the controlling terminal's foreground group is ours: then Ctrl-C has reached the agent too."""
-    try:
-        with open("/dev/tty", "rb", buffering=0) as terminal:
-            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except OSError:
-        return False
