@@ -26,7 +26,7 @@ def view(snapshot: Snapshot, now: datetime) -> PaneText:
 
 def _summary(memory: MemoryHealth) -> tuple[Span, ...]:
     spans: list[Span] = [(count(memory.total), "plain")]
-    if memory.index_lag:
+    if memory.index_lag and not words_only(memory):
         spans.append((f" · {count(memory.index_lag)} not indexed", "accent"))
     return tuple(spans)
 
@@ -67,7 +67,14 @@ def _categories(memory: MemoryHealth) -> Row | None:
     return row(*spans, key="categories") if ordered else None
 
 
+def words_only(memory: MemoryHealth) -> bool:
+    """Whether there is no embedding model: recall goes by words, and nothing waits to be indexed."""
+    return memory.embedder.startswith("off")
+
+
 def _index(memory: MemoryHealth) -> Row:
+    if words_only(memory):
+        return row("  ", ("by words only: the model is off", "dim"), key="index")
     lag: Span = (
         (f"index {count(memory.index_lag)} behind", "accent")
         if memory.index_lag

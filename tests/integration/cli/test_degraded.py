@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.integration.cli.runs import Bench, bench
@@ -190,21 +192,22 @@ def test_a_disk_that_is_full_before_the_start_keeps_no_agent_from_its_work(at: B
         assert at.engram(*WORK).line.startswith("engram: command crashed(6); checkpoint v")
 
 
+@pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="limits of other processes: Linux only")
 def test_a_session_whose_end_could_not_be_kept_is_closed_by_the_next_command(at: Bench) -> None:
-    with small_disk(at.home):
-        events = at.root / "tmp" / "events"
-        script = "until [ -e full ]; do sleep 0.05; done; exit 3"
-        run = at.start("run", "--headless", "--events", events, "--", "sh", "-c", script)
-        wait_until(lambda: events.exists() and b"TaskAttached" in events.read_bytes(), 20)
-        filler = fill(at.home)
-        (at.work / "full").touch()
-        _, said = run.communicate(timeout=30)
-        assert run.returncode == 3
-        assert b"its end was not kept: " in said.splitlines()[-1]
-        filler.unlink()
-        found = at.engram("tasks")
-        assert "was lost with its supervisor; checkpoint v1 of task" in found.said
-        assert "interrupted" in found.out.decode()
+    events = at.root / "tmp" / "events"
+    script = "until [ -e quota ]; do sleep 0.05; done; exit 3"
+    run = at.start("run", "--headless", "--events", events, "--", "sh", "-c", script)
+    wait_until(lambda: events.exists() and b"TaskAttached" in events.read_bytes(), 20)
+    # As a quota does it: the journal cannot grow, small files can be written.
+    size = (at.home / "journal.sqlite-wal").stat().st_size
+    psutil.Process(run.pid).rlimit(psutil.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    (at.work / "quota").touch()
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 3
+    assert b"its end was not kept: " in said.splitlines()[-1]
+    found = at.engram("tasks")
+    assert "was lost with its supervisor; checkpoint v1 of task" in found.said
+    assert "interrupted" in found.out.decode()
 
 
 def test_a_read_only_home_is_read_and_not_written(at: Bench, used: Bench) -> None:
