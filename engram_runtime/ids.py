@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -19,7 +19,7 @@ def session_id(now: float | None = None) -> str:
     safe in file names. `now` is Unix time in seconds. Good until the year 2106.
     """
     ticks = int((time.time() if now is None else now) * 256)
-    return "s" + _base32(ticks, _TIME_DIGITS) + _base32(secrets.randbelow(32**_RANDOM_DIGITS), _RANDOM_DIGITS)
+    return "s" + _base32(ticks, _TIME_DIGITS) + _base32(int.from_bytes(os.urandom(2), "big"), _RANDOM_DIGITS)
 
 
 def is_session_id(text: str) -> bool:
@@ -29,6 +29,8 @@ def is_session_id(text: str) -> bool:
 
 def token() -> str:
     """A new access token: 256 random bits, safe in URLs and headers."""
+    import secrets  # loads a crypto library, which the start of a session need not wait for
+
     return secrets.token_urlsafe(32)
 
 

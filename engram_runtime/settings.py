@@ -6,11 +6,8 @@ only harmless keys.
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import math
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -162,10 +159,14 @@ def trust(file: Path, home: Path) -> None:
 
 
 def _seal(file: Path) -> str:
+    import hashlib
+
     return f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.resolve()}"
 
 
 def _read(file: Path) -> dict[str, Any]:
+    import tomllib  # most homes have no such file, and every start comes by here
+
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -196,16 +197,22 @@ def _from_environment(environ: Mapping[str, str], warnings: list[str]) -> dict[s
             if text.strip():
                 found[names[variable]] = _parsed(names[variable], text.strip(), variable)
         elif variable.startswith(PREFIX) and variable not in OTHER_VARIABLES:
-            near = difflib.get_close_matches(variable, [*names, *OTHER_VARIABLES], n=1)
+            near = _near(variable, [*names, *OTHER_VARIABLES], 0.6)
             warnings.append(f"{variable} is not a setting." + (f" Did you mean {near[0]}?" if near else ""))
     return found
+
+
+def _near(word: str, known: list[str], cutoff: float) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
 
 
 def _known(key: str, where: str) -> str:
     valid = [item.name for item in fields(Settings)]
     if key in valid:
         return key
-    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+    near = _near(key, valid, 0.5)
     hint = f"Did you mean {near[0]!r}?" if near else f"Valid keys: {', '.join(valid)}."
     raise SettingsError(f"{where}: unknown key {key!r}.", hint=hint)
 

@@ -1,34 +1,38 @@
-"""The agents Engram knows by name."""
+"""The agents Engram knows by name. An adapter's module is imported when that agent is asked for."""
 
 from __future__ import annotations
 
-import difflib
+import importlib
 from collections.abc import Mapping
 
 from engram_runtime.errors import UsageError
 from engram_tui.agents.base import Adapter
-from engram_tui.agents.claude import Claude
-from engram_tui.agents.demo import Demo
-from engram_tui.agents.generic import Generic
-from engram_tui.agents.openhands import OpenHands
 
-KNOWN: tuple[type[Adapter], ...] = (Claude, OpenHands, Demo)
+_CLASSES = {"claude": "Claude", "openhands": "OpenHands", "demo": "Demo"}
+"""By name, which is also the module's."""
+COMMAND = "command"
+"""Name of the adapter for any other program."""
 PREFERRED = ("claude", "openhands")
 """The order in which `engram run` without a name looks for an agent."""
 
 
 def names() -> tuple[str, ...]:
     """Names that `engram run` takes."""
-    return tuple(adapter.name for adapter in KNOWN)
+    return tuple(_CLASSES)
 
 
 def adapter(name: str, program: str = "") -> Adapter:
     """The adapter of a name; `command` with a program for any other program. Raises UsageError if unknown."""
-    if name == Generic.name:
+    if name == COMMAND:
+        from engram_tui.agents.generic import Generic
+
         return Generic(program)
-    for known in KNOWN:
-        if known.name == name:
-            return known()
+    if name in _CLASSES:
+        module = importlib.import_module(f"engram_tui.agents.{name}")
+        found: Adapter = getattr(module, _CLASSES[name])()
+        return found
+    import difflib
+
     near = difflib.get_close_matches(name, names(), 1)
     meant = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names())}."
     raise UsageError(f"Unknown agent {name!r}.", hint=f"{meant} Any other program: engram run -- COMMAND.")
@@ -40,7 +44,7 @@ def first_found(environ: Mapping[str, str]) -> Adapter:
         found = adapter(name)
         if found.find(environ):
             return found
-    return Demo()
+    return adapter("demo")
 
 
 def executable(found: Adapter, environ: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ from engram_runtime.journal.records import Checkpoint
 from engram_runtime.runtime import Runtime
 from engram_runtime.state.views import TaskView
 from engram_tui.agents.registry import adapter, executable, names
+from engram_tui.cli.face import load_face
 from engram_tui.cli.output import age
 from engram_tui.discovery import state_of
 from engram_tui.messages import RecoveryCard, RecoveryChoice
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 def ask_to_resume(runtime: Runtime, wish: Wish, fresh: SessionSpec, task: TaskView) -> int:
     """Show the card, start what was chosen, show that session; the exit code."""
+    load_face()
     from engram_tui.app import run_recovery_ui
     from engram_tui.cli.live import report
     from engram_tui.cli.run import CONTINUE

@@ -16,11 +16,11 @@ import click
 from engram_runtime import paths
 from engram_runtime.errors import NotFound
 from engram_runtime.settings import Settings
+from engram_tui.cli.face import load_face
 from engram_tui.cli.output import json_option, note, plain, print_json
 from engram_tui.cli.terminal import check_terminal
 from engram_tui.client import request
 from engram_tui.discovery import SessionEntry, live_session, sessions, state_of
-from engram_tui.supervisor.imports import heavy, share_fairly
 from engram_tui.supervisor.spec import UNKEPT
 
 
@@ -95,10 +95,9 @@ def checkpoint_command(session: str, text: str, as_json: bool) -> int:
 
 def show(socket: Path, session: str, home: Path) -> int:
     """The session's UI in this terminal until it is left; prints the one closing line."""
-    with heavy():
-        from engram_tui.app import run_session_ui
+    load_face()
+    from engram_tui.app import run_session_ui
 
-    share_fairly()  # with the threads that read keys and write to the terminal
     settings, warnings = Settings.load(home)
     outcome = run_session_ui(socket, settings=settings, state=partial(state_of, home / "sessions" / session))
     for warning in warnings:
@@ -147,6 +146,7 @@ def _ended_unheard(session: str) -> int:
 
 def browse() -> int:
     """`engram` alone on a terminal: all sessions; Enter attaches to a live one or resumes its task."""
+    load_face()
     from engram_tui.app import run_browser
 
     home = paths.home()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -16,6 +15,7 @@ from engram_runtime.errors import NotFound, StoreError, UsageError
 from engram_runtime.settings import Settings
 from engram_tui.agents.base import Adapter
 from engram_tui.agents.registry import adapter, executable, first_found, names
+from engram_tui.cli.face import load_face
 from engram_tui.cli.home import find_task, home, is_new, nothing_interrupted, opened
 from engram_tui.cli.output import note
 from engram_tui.cli.terminal import check_terminal, is_terminal, terminal_size
@@ -311,6 +311,8 @@ def _resumed(
 
 def _unprotected(spec: SessionSpec, why: str) -> SessionSpec:
     """The home cannot keep anything: the agent starts all the same, in a folder of its own, and it is said."""
+    import tempfile
+
     import msgspec
 
     note(f"nothing will be kept: {why}")
@@ -324,7 +326,7 @@ def _launch(spec: SessionSpec) -> int:
     try:
         if spec.mode == "headless":
             return run_in_foreground(spec)
-        socket = start_detached(spec, meanwhile=_load_face)
+        socket = start_detached(spec, meanwhile=load_face)
     except FolderUnusable as error:
         if spec.unprotected:
             raise
@@ -332,12 +334,3 @@ def _launch(spec: SessionSpec) -> int:
     from engram_tui.cli.live import show
 
     return show(socket, spec.id, Path(spec.home))
-
-
-def _load_face() -> None:
-    """Import the terminal UI while the supervisor starts."""
-    from engram_tui.supervisor.imports import heavy
-
-    with heavy():
-        import engram_tui.app
-        import engram_tui.cli.live  # noqa: F401

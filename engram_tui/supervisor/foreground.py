@@ -33,6 +33,7 @@ class Foreground:
         self._before: list[Any] = termios.tcgetattr(self._input)
         self._waiting = bytearray()
         self._paused = False
+        self._closed = False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Join both terminals."""
@@ -43,12 +44,17 @@ class Foreground:
         self._resized()
 
     def show(self, data: bytes) -> None:
-        """Output of the agent."""
+        """Output of the agent; what comes after `close` (from what it left running) is not shown."""
+        if self._closed:
+            return
         self._waiting += data
         self._flush()
 
     def close(self) -> None:
-        """Show what still waits and put the terminal back."""
+        """Show what still waits and put the terminal back. Again: nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self._loop.remove_reader(self._input)
         self._loop.remove_writer(self._output)
         self._loop.remove_signal_handler(signal.SIGWINCH)

@@ -60,6 +60,7 @@ class Intake:
         self._calls: OrderedDict[str, str] = OrderedDict()
         self._recorded_fill = 0
         self._waits_for = ""
+        self._failed_at = 0.0
         self._remembered = REMEMBERED_CALLS
 
     def known(self, prompts: Iterable[str], began: Iterable[str], ended: Iterable[str]) -> None:
@@ -110,7 +111,7 @@ class Intake:
         if f"ended:{o.call_id}" not in self._calls:
             self.live.running[o.call_id] = o
         self._clear("waiting", "stalled")
-        self._answered()
+        self._answered(o.at)
         self.move("busy")
         self._post(ev.ToolStarted(tool=o.tool, call_id=o.call_id, summary=o.summary, paths=o.paths))
         return True
@@ -162,6 +163,7 @@ class Intake:
         if self._told_before(o, "failure", o.condition):
             return False
         self.live.last_failure = o
+        self._failed_at = time.time()
         self.move("limited" if o.condition in ("rate_limit", "overloaded") else "idle")
         return self._raise(o.condition, o.text)
 
@@ -174,7 +176,7 @@ class Intake:
         return self._raise("waiting", o.text)
 
     def _ContextSeen(self, o: ob.ContextSeen) -> bool:
-        self._answered()
+        self._answered(o.at)
         self.live.context = ContextFill(used=o.used, window=o.window)
         self.live.tokens_out += o.tokens_out
         step = max(1, int((o.window or 200_000) * CONTEXT_STEP))
@@ -217,10 +219,16 @@ class Intake:
             self.move("busy")
         self._clear("stalled")
 
-    def _answered(self) -> None:
-        """The API answers (again): what it refused before is over."""
-        self._clear(*API_CONDITIONS)
-        self.live.last_failure = None
+    def _answered(self, at: float) -> None:
+        """The API answered at that time (0: now): what it refused before then is over.
+
+        A transcript tells late: an answer of the turn before must not clear the refusal of this one.
+        """
+        when = at or time.time()
+        raised = self.live.conditions
+        self._clear(*(kind for kind in API_CONDITIONS if kind in raised and raised[kind][0] < when))
+        if self._failed_at < when:
+            self.live.last_failure = None
 
     def _raise(self, kind: ConditionKind, text: str) -> bool:
         if kind in self.live.conditions:

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,13 +197,20 @@ class SessionFolder:
 
     def socket_path(self) -> Path:
         """Where the session's Unix socket goes: the home's run folder, or a short private one."""
-        bases = (os.environ.get("XDG_RUNTIME_DIR") or "/nowhere", tempfile.gettempdir(), "/tmp")  # noqa: S108
-        folders = [self.home / "run", *(Path(base) / f"engram-{os.getuid()}" for base in bases)]
-        for folder in folders:
+        for folder in self._socket_folders():
             path = folder / f"{self.session}.sock"
             if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT and _is_private(folder):
                 return path
+        import tempfile
+
         return Path(tempfile.mkdtemp(prefix="engram-", dir="/tmp")) / f"{self.session}.sock"
+
+    def _socket_folders(self) -> Iterator[Path]:
+        yield self.home / "run"
+        import tempfile
+
+        for base in (os.environ.get("XDG_RUNTIME_DIR") or "/nowhere", tempfile.gettempdir(), "/tmp"):  # noqa: S108
+            yield Path(base) / f"engram-{os.getuid()}"
 
 
 def drop_unkept(spec: SessionSpec) -> None:

@@ -41,6 +41,7 @@ from engram_tui.supervisor.spec import SessionFile, SessionFolder, SessionSpec
 from engram_tui.supervisor.states import SessionState
 from engram_tui.supervisor.tasks import TaskKeeper
 from engram_tui.supervisor.triggers import Triggers
+from engram_tui.supervisor.verdict import own_code
 from engram_tui.watch.observations import Exited, NativeSession, Observation, Prompted
 from engram_tui.watch.process_tree import ProcessTree
 from engram_tui.watch.pty_process import AgentProcess
@@ -134,7 +135,15 @@ class Supervisor:
         self.keep(self.eyes.watch())
         self.keep(self.panes.push())
         exited = await self._exited
-        return await Ending(self).close(exited)
+        try:
+            return await Ending(self).close(exited)
+        except Exception:
+            # Whatever the end ran into: the user's terminal and the agent's own exit code come first. The next
+            # command finds the session lost and closes it.
+            logger.exception("the session could not be closed")
+            if self.foreground is not None:
+                self.foreground.close()
+            return own_code(exited)
 
     def keep(self, work: Any) -> asyncio.Task[Any]:
         """Run in the background, with a reference (a task nobody holds may be collected in mid-flight)."""

@@ -11,10 +11,12 @@ HOLD_SECONDS: Final = 0.15
 """Longest wait for the end of a synchronized repaint (mode 2026)."""
 
 
-FLOOD_RATE: Final = 16 << 20
-"""Bytes of output a second in the long run: as much as terminals take, some 400,000 lines."""
+FLOOD_RATE: Final = 8 << 20
+"""Bytes of output a second in the long run, some 200,000 lines: with more, a flood costs more than half a core."""
 FLOOD_BURST: Final = 8 << 20
 """Bytes taken at once before that counts."""
+PAUSE_SECONDS: Final = 0.005
+"""Pause after each read once three quarters of the burst are used up: a pty gives 4 KB a read, and each is work."""
 
 
 class FramePacer:
@@ -72,4 +74,4 @@ class Throttle:
             self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
         self._left -= size
-        return max(0.0, -self._left / self._rate)
+        return max(PAUSE_SECONDS, -self._left / self._rate) if self._left < self._burst / 4 else 0.0

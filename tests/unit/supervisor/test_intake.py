@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from engram_runtime.journal import events as ev
 from engram_tui.supervisor.intake import Intake, Live
 from engram_tui.supervisor.states import SessionState
@@ -124,3 +126,12 @@ def test_life_after_a_stall_clears_it() -> None:
     taker.revived()
     assert taker.live.state.state == "busy"
     assert [e.kind for e in posted][1:] == ["ConditionRaised", "ConditionCleared"]
+
+
+def test_a_late_word_of_an_earlier_answer_does_not_clear_a_refusal() -> None:
+    taker, _, _ = intake()
+    taker.take((ob.TurnFailed(condition="rate_limit", text="429"),))
+    taker.take((ob.ContextSeen(used=1000, channel="transcript", at=time.time() - 5),))
+    assert "rate_limit" in taker.live.conditions and taker.live.last_failure is not None
+    taker.take((ob.ToolBegan(tool="Bash", call_id="t9"),))
+    assert not taker.live.conditions and taker.live.last_failure is None
