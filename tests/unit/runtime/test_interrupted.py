@@ -9,6 +9,7 @@ import pytest
 from engram_runtime.journal import events as e
 from engram_runtime.journal.records import Verdict, VerdictKind
 from engram_runtime.runtime import Runtime
+from engram_runtime.state.preflight import look
 
 PROJECT = "/project"
 
@@ -31,6 +32,9 @@ def again(runtime: Runtime, task: int, session: str) -> None:
 def interrupted(runtime: Runtime) -> list[int]:
     listed = [view.id for view in runtime.state.interrupted_tasks(PROJECT)]
     assert set(listed) == {view.id for view in runtime.state.tasks() if view.interrupted}
+    glance = look(runtime.journal.files, PROJECT)
+    assert glance is not None
+    assert glance.interrupted or not listed, "a start would offer none of this"
     return listed
 
 
