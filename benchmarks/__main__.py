@@ -46,7 +46,7 @@ def main() -> None:
     if "append" in wanted:
         print()
         sys.stdout.flush()
-        subprocess.run([sys.executable, str(Path(__file__).with_name("append.py"))], check=True)
+        subprocess.run([sys.executable, str(Path(__file__).with_name("append.py"))], check=False)
 
 
 if __name__ == "__main__":

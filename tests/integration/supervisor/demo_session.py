@@ -46,7 +46,11 @@ class DemoSession:
 
     def __exit__(self, *_: object) -> None:
         assert self.run is not None
-        for process in [*self.processes(), psutil.Process(self.run.pid)] if self.run.poll() is None else []:
+        try:
+            running = [*self.processes(), psutil.Process(self.run.pid)] if self.run.poll() is None else []
+        except psutil.Error:  # it ended just now
+            running = []
+        for process in running:
             try:
                 process.kill()
             except psutil.Error:
@@ -72,6 +76,9 @@ class DemoSession:
         """Until the agent is in the middle of its first step."""
 
         def in_a_step() -> bool:
-            return any("sleep" in p.name() for p in self.processes())
+            try:
+                return any("sleep" in p.name() for p in self.processes())
+            except psutil.Error:  # one ended while it was looked at
+                return False
 
         wait_until(in_a_step, 30)
