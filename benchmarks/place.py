@@ -62,7 +62,12 @@ class Place:
         subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "b"], cwd=self.work, check=True)
 
     def close(self) -> None:
-        """Remove everything; the embedding worker ends when its home is gone."""
+        """End the embedding worker, which serves the home and nobody else, and remove everything."""
+        worker = session_processes(self).get("worker")
+        if worker is not None:
+            with contextlib.suppress(psutil.Error):
+                worker.terminate()
+                worker.wait(10)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def __enter__(self) -> Place:

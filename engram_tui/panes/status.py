@@ -101,11 +101,11 @@ def status_parts(snapshot: Snapshot, now: datetime, *, framed: bool) -> list[Par
             Part(1 + i, (("▲ ", role), (text, role))) for i, (text, role) in enumerate(alarms(snapshot))
         ]
     if context := _context(snapshot):
-        parts.append(Part(20, context))
+        parts.append(Part(30, context))
     if snapshot.tokens_in or snapshot.tokens_out:
         spent = f"↑ {tokens(snapshot.tokens_in)} ↓ {tokens(snapshot.tokens_out)}"
         parts.append(Part(40, ((spent, "dim"),)))
-    parts.append(Part(30, _checkpoint(snapshot, now)))
+    parts.append(Part(20, _checkpoint(snapshot, now)))
     if snapshot.journal_position:
         parts.append(Part(60, ((f"journal {count(snapshot.journal_position)}", "dim"),)))
     if snapshot.uis > 1:

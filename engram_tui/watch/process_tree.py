@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engram_tui.watch.child_start import SESSION_VARIABLE
 from engram_tui.watch.observations import ProcessSeen
@@ -148,7 +148,8 @@ class ProcessTree:
             before = self._members.get(row.id)
             orphan = lives and row.id != self.agent and row.parent not in present
             orphaned_for = (before.orphaned_for if before else 0) + orphan
-            members[row.id] = Member(row, before.depth if before else depth, orphaned_for)
+            known = _named(row, before.row) if before else row
+            members[row.id] = Member(known, before.depth if before else depth, orphaned_for)
             if row.id == self.agent:
                 self.agent_session = row.session
         self._members = members
@@ -173,6 +174,11 @@ class ProcessTree:
         )
         self._samples = samples
         return seen
+
+
+def _named(row: ProcessRow, before: ProcessRow) -> ProcessRow:
+    """A process in the middle of its exit has no command line any more: it is still who it was."""
+    return replace(row, command=before.command) if row.command == f"[{row.name}]" else row
 
 
 def _percent(before: tuple[float, float] | None, now: tuple[float, float]) -> float:

@@ -203,9 +203,11 @@ async def test_a_window_below_the_least_size_says_so_in_one_line() -> None:
 
 
 async def test_ages_go_on_by_themselves() -> None:
-    written = (datetime.now(UTC) - timedelta(seconds=58)).isoformat()
+    now = datetime.now(UTC)
+    written = (now - timedelta(seconds=58)).isoformat()
     checkpoint = msgspec.structs.replace(SCENE.checkpoints[0], at=written)
-    async with opened((80, 24), checkpoint=checkpoint, now=datetime.now(UTC).isoformat()) as ui:
+    since = (now - timedelta(hours=30)).isoformat()
+    async with opened((80, 24), checkpoint=checkpoint, now=now.isoformat(), state_since=since) as ui:
         await ui.see("55 s ago")
         await asyncio.sleep(0)
         await ui.see("1 min ago")

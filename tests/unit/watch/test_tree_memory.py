@@ -121,6 +121,17 @@ def test_only_who_was_twice_an_orphan_while_the_agent_lived_has_detached(table: 
     }
 
 
+def test_who_is_in_the_middle_of_its_exit_is_still_known_by_its_command(table: TableInMemory) -> None:
+    table.put(100_001, ME, session=5, command="tmux -L openhands new-session")
+    tree = ProcessTree(AGENT, table=table)
+    tree.capture()
+    tree.capture()
+    table.rows[100_001] = row(100_001, ME, session=5, command="[tmux]", name="tmux")
+    tree.capture()
+    to_end, left = sort_members(tree.members(), AGENT, AGENT.pid, [re.compile("tmux -L openhands")])
+    assert 100_001 in {m.row.id.pid for m in to_end} and not left
+
+
 def test_the_mark_in_the_environment_finds_who_escaped(table: TableInMemory) -> None:
     table.put(100_001, 1, session=5)
     table.marks = {100_001}
