@@ -4,7 +4,10 @@ The floor is a commit of the same rows (same columns, same bytes) by the bare dr
 no redaction, no lock between processes. "append" is all of Engram's work; "commit" leaves out redaction and
 encoding, which happen in the callers' threads while others commit.
 
-Run: python benchmarks/append.py [--rounds N] [--json]
+With --writers: events a second with 1 to 8 processes at once, in turns with as many raw writers, which wait as
+SQLite does (busy handler); and how the slowest of them fared against the median.
+
+Run: python benchmarks/append.py [--rounds N] [--writers] [--json]
 Target: appending one event ≥ 0.6 × the raw commit rate; committing a group of 100 ≤ 2 × the raw time.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +33,7 @@ from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
 
 SIZES = (1, 10, 100)
+RAW_TABLE = "CREATE TABLE raw (position INTEGER PRIMARY KEY, at, kind, version, project, session, payload, a, b, c, d)"
 
 
 def event(number: int) -> ToolFinished:
@@ -65,9 +70,7 @@ def timed(act: Callable[[], object]) -> float:
 def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
     """Median milliseconds of each way, for each group size."""
     raw = connect_bare(folder / "raw.sqlite", synchronous="FULL")
-    raw.execute(
-        "CREATE TABLE raw (position INTEGER PRIMARY KEY, at, kind, version, project, session, payload, a, b, c, d)"
-    )
+    raw.execute(RAW_TABLE)
     results = []
     with Runtime.open(folder / "home", project="/benchmark", session="s1", settings=Settings()) as runtime:
         runtime.append(event(0))
@@ -88,12 +91,80 @@ def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
     return results
 
 
+WRITERS = (1, 2, 4, 8)
+SECONDS = 1.5
+
+
+def work(way: str, folder: Path, size: int) -> int:
+    """One writer, in a process of its own: commits of `size` events for SECONDS; how many it did."""
+    if way == "raw":
+        raw = connect_bare(folder / "raw.sqlite", synchronous="FULL")
+        payload, blobs = encode(event(0)), map(bytearray, (16, 32, 32, 32))
+        commit = raw_commit(raw, (stamp(utc_now()), "ToolFinished", 1, "/benchmark", "s1", payload, *blobs))
+        done = repeat(lambda: commit(size))
+        raw.close()
+        return done
+    with Runtime.open(folder / "home", project="/benchmark", session="s1", settings=Settings()) as runtime:
+        events = [event(number) for number in range(size)]
+        return repeat(lambda: runtime.append(*events))
+
+
+def repeat(act: Callable[[], object]) -> int:
+    """How often an act was done in SECONDS, from the moment on that stdin tells."""
+    print("ready", flush=True)
+    start, done = float(sys.stdin.readline()), 0
+    time.sleep(max(0.0, start - time.time()))
+    while time.time() < start + SECONDS:
+        act()
+        done += 1
+    return done
+
+
+def contend(folder: Path, way: str, size: int, writers: int) -> dict[str, float]:
+    """Events a second of so many writers at once, and the slowest one's share of the median."""
+    command = [sys.executable, __file__, "--work", way, str(folder), str(size)]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(writers)]
+    for process in running:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    start = f"{time.time() + 0.2}\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write(start)
+        process.stdin.flush()
+    counts = [int(process.communicate()[0]) for process in running]
+    fair = min(counts) / (statistics.median(counts) or 1)
+    return {"rate": sum(counts) * size / SECONDS, "fair": fair}
+
+
+def matrix(folder: Path) -> list[dict[str, Any]]:
+    """Each number of writers with each number of events a commit, raw and Engram in turns."""
+    raw = connect_bare(folder / "raw.sqlite", synchronous="FULL")
+    raw.execute(RAW_TABLE)
+    Runtime.open(folder / "home", project="/benchmark", settings=Settings()).close()
+    found = []
+    for size in SIZES:
+        for writers in WRITERS:
+            ways = {way: contend(folder, way, size, writers) for way in ("raw", "append")}
+            found.append({"events": size, "writers": writers, **ways})
+    raw.close()
+    return found
+
+
 def main() -> int:
     """Measure, print the table, tell whether the targets are met (exit code 1 if not)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--writers", action="store_true")
+    parser.add_argument("--work", nargs=3, metavar=("WAY", "FOLDER", "SIZE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.work:
+        way, where, size = options.work
+        print(work(way, Path(where), int(size)))
+        return 0
+    if options.writers:
+        return show_matrix(as_json=options.json)
     with tempfile.TemporaryDirectory(prefix="engram-benchmark-") as folder:
         results = measure(Path(folder), options.rounds)
     single, group = results[0], results[-1]
@@ -115,6 +186,23 @@ def main() -> int:
         "met" if met else "MISSED",
     )
     return 0 if met else 1
+
+
+def show_matrix(*, as_json: bool) -> int:
+    """Print the matrix of writers."""
+    with tempfile.TemporaryDirectory(prefix="engram-benchmark-") as folder:
+        found = matrix(Path(folder))
+    if as_json:
+        print(json.dumps({"benchmark": "append, many writers", "results": found}))
+        return 0
+    print("events/commit  writers   raw events/s   engram events/s   ratio   slowest/median: raw   engram")
+    for row in found:
+        raw, own = row["raw"], row["append"]
+        print(
+            f"{row['events']:>13} {row['writers']:>8} {raw['rate']:>14,.0f} {own['rate']:>17,.0f}"
+            f" {own['rate'] / (raw['rate'] or 1):>7.2f} {raw['fair']:>21.2f} {own['fair']:>8.2f}"
+        )
+    return 0
 
 
 if __name__ == "__main__":

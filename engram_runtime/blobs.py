@@ -69,11 +69,18 @@ class Blobs:
         """Whether the blob is there (not whether it is sound)."""
         return self._path(digest).exists()
 
+    def digests(self) -> list[str]:
+        """Every blob there is, in order."""
+        return sorted(path.name for path in self._folder.glob("??/*") if _DIGEST.fullmatch(path.name))
+
     def remove(self, digest: str) -> bool:
-        """Erase a blob (what was forgotten must be gone); False if there is none."""
+        """Erase a blob, its bytes overwritten (what was forgotten must be gone); False if there is none."""
         path = self._path(digest)
         if not path.exists():
             return False
+        with path.open("r+b", buffering=0) as file:
+            file.write(bytes(path.stat().st_size))
+            os.fsync(file.fileno())
         path.unlink()
         sync_folder(path.parent)
         return True

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from engram_runtime.errors import StoreDamaged, StoreError, StoreUnavailable
-from engram_runtime.paths import make_private_file
+from engram_runtime.paths import clear_folder, make_private_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -65,14 +65,15 @@ def connect_bare(
 ) -> Any:
     """A DBAPI connection in autocommit mode, usable from any thread (one at a time).
 
-    `access` "write" creates the file; "read" takes an existing one and refuses writes; "static" reads a file
-    on a medium that cannot be written or locked (nobody else may write meanwhile). `salvage` lets queries
-    run on a file that is shorter than its header says.
+    `access` "write" creates the file; "read" takes an existing one, refuses writes, and leaves its write-ahead
+    log alone when it is closed (a writer folds a log into the file as far as it is sound, and drops the rest);
+    "static" reads a file on a medium that cannot be written or locked (nobody else may write meanwhile).
+    `salvage` lets queries run on a file that is shorter than its header says.
     Raises the driver's OperationalError or DatabaseError (`failure` translates them).
     """
     name = str(path)
     if access != "write":
-        name = Path(name).absolute().as_uri() + ("?immutable=1" if access == "static" else "?mode=rw")
+        name = Path(name).absolute().as_uri() + ("?immutable=1" if access == "static" else "?mode=ro")
     connection = driver().connect(
         name,
         timeout=BUSY_SECONDS,
@@ -195,10 +196,14 @@ def failure(error: Exception, what: str) -> StoreError:
     cause = getattr(error, "orig", None) or error
     name = str(getattr(cause, "sqlite_errorname", "") or "")
     text = str(cause)
+    if isinstance(cause, OSError) and cause.strerror:
+        text = cause.strerror + (f": {cause.filename}" if cause.filename else "")
     if (
         name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
         or "malformed" in text
         or "not a database" in text
+        # Bytes in a text that are no UTF-8: Engram writes none.
+        or "Could not decode" in text
     ):
         return StoreDamaged(f"{what} is damaged ({text}).", hint="Run `engram recover`.")
     if name.startswith("SQLITE_FULL") or "is full" in text or "No space" in text:
@@ -216,6 +221,7 @@ def exclusive(path: Path) -> Iterator[int]:
     flock, not SQLite's own lock: waiters queue in the kernel instead of polling, and a killed holder's
     lock is gone at once. The lock file is never a database file.
     """
+    clear_folder(path)
     make_private_file(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:

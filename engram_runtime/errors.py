@@ -19,6 +19,8 @@ class EngramError(Exception):
     """Base of all errors Engram raises on purpose: one clear line, and a hint what to do."""
 
     exit_code = 1
+    code = "failed"
+    """For programs: one word, in answers of tools and of the REST interface."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -33,20 +35,26 @@ class UsageError(EngramError):
     """Bad arguments; nothing was written."""
 
     exit_code = 2
+    code = "bad_arguments"
 
 
 class NotFound(UsageError):
     """Names something that does not exist, or belongs to another project."""
+
+    code = "not_found"
 
 
 class SettingsError(EngramError):
     """A configuration file or variable that cannot be understood."""
 
     exit_code = 2
+    code = "bad_settings"
 
 
 class StoreError(EngramError):
     """The home cannot keep or read what it should."""
+
+    code = "store_unavailable"
 
 
 class StoreUnavailable(StoreError):
@@ -56,13 +64,19 @@ class StoreUnavailable(StoreError):
 class StoreDamaged(StoreError):
     """The journal fails its own check: reads go on where possible, writes are refused."""
 
+    code = "degraded_mode"
+
 
 class StoreTooNew(StoreError):
     """The home was written by a newer Engram."""
 
+    code = "store_too_new"
+
 
 class InvalidEvent(EngramError):
     """An event the journal refuses: not representable as JSON, NaN, or too large."""
+
+    code = "bad_arguments"
 
 
 class AgentError(EngramError):

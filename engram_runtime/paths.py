@@ -13,11 +13,11 @@ from engram_runtime.errors import StoreUnavailable
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Schema version of the state file. It is part of the file's name, so that an older and a newer Engram on one
 home each keep their own; it changes with any change of the schema or of what a projector makes of an event."""
 
-MEMORY_VERSION = 1
+MEMORY_VERSION = 2
 """Schema version of the memory file, as `STATE_VERSION`."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -47,6 +47,21 @@ class HomeFiles:
         return self.root / "journal.lock"
 
     @property
+    def maintenance_lock(self) -> Path:
+        """Locked while a process seals or forgets events."""
+        return self.root / "maintenance.lock"
+
+    @property
+    def snapshots(self) -> Path:
+        """Compressed copies of the state, each at a position of the journal; derived."""
+        return self.root / "snapshots"
+
+    @property
+    def snapshots_lock(self) -> Path:
+        """Locked while a process takes a snapshot."""
+        return self.root / "snapshots.lock"
+
+    @property
     def state(self) -> Path:
         """Projected state; derived."""
         return self.root / f"state.v{STATE_VERSION}.sqlite"
@@ -67,6 +82,16 @@ class HomeFiles:
         return self.root / f"memory.v{MEMORY_VERSION}.lock"
 
     @property
+    def models(self) -> Path:
+        """Embedding models in the form they are served in, one folder each; derived."""
+        return self.root / "models"
+
+    @property
+    def vectors(self) -> Path:
+        """Vectors and token codes by the digest of their text, one file a model; derived."""
+        return self.root / "vectors"
+
+    @property
     def blobs(self) -> Path:
         """Large texts by their SHA-256."""
         return self.root / "blobs"
@@ -75,6 +100,16 @@ class HomeFiles:
     def archive(self) -> Path:
         """Sealed segments of the journal."""
         return self.root / "archive"
+
+    @property
+    def damaged(self) -> Path:
+        """What `engram recover` put aside: the damaged originals, one folder a recovery."""
+        return self.root / "damaged"
+
+    @property
+    def recovering(self) -> Path:
+        """What a recovery works on; left over only where one was interrupted."""
+        return self.root / "recovering"
 
     @property
     def sessions(self) -> Path:
@@ -157,6 +192,18 @@ def make_private_file(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def clear_folder(path: Path) -> None:
+    """Remove an empty folder that stands where a file of the home belongs; OSError for one that holds something."""
+    if path.is_dir():
+        path.rmdir()
+
+
+def clear_database_place(path: Path) -> None:
+    """Remove empty folders where a derived database or its side files belong. Raises OSError as `clear_folder`."""
+    for suffix in ("", "-wal", "-shm"):
+        clear_folder(path.with_name(path.name + suffix))
 
 
 def sync_folder(path: Path) -> None:

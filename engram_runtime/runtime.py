@@ -13,7 +13,7 @@ from engram_runtime import database, paths
 from engram_runtime.blobs import Blobs
 from engram_runtime.errors import StoreError
 from engram_runtime.journal.events import Event, Recorded
-from engram_runtime.journal.journal import Clock, Journal, Verification, utc_now
+from engram_runtime.journal.journal import Budget, Clock, Journal, Verification, utc_now
 from engram_runtime.redaction import redact
 from engram_runtime.settings import Settings
 from engram_runtime.state.activity import activity_line, checkpoint_ids
@@ -80,7 +80,8 @@ class Runtime:
         warnings: list[str] = []
         if settings is None:
             settings, warnings = Settings.load(root)
-        journal = Journal(paths.HomeFiles(root), clock=clock, read_only=read_only)
+        budget = Budget(settings.seal_events, settings.seal_bytes, settings.seal_keep)
+        journal = Journal(paths.HomeFiles(root), clock=clock, read_only=read_only, budget=budget)
         return cls(
             root,
             journal,
@@ -147,15 +148,15 @@ class Runtime:
         self, after: int = 0, limit: int = 1000, session: str | None = None, kinds: Sequence[str] = ()
     ) -> list[Recorded]:
         """Events after a position, oldest first."""
-        after = max(after, self._start_of(session))
-        return self.journal.read_after(after, limit, session=session, kinds=kinds)
+        low, until = self._bounds_of(session)
+        return self.journal.read_after(max(after, low), limit, session=session, kinds=kinds, until=until)
 
     def activity(
         self, limit: int = 50, session: str | None = None, project: str | None = None
     ) -> list[ActivityLine]:
         """The newest events as lines for people, newest last."""
-        after = self._start_of(session)
-        recorded = self.journal.read_last(limit, session=session, project=project, after=after)
+        after, until = self._bounds_of(session)
+        recorded = self.journal.read_last(limit, session=session, project=project, after=after, until=until)
         versions = self.state.checkpoint_versions([id_ for at in recorded for id_ in checkpoint_ids(at)])
         return [activity_line(at, versions) for at in recorded]
 
@@ -165,12 +166,14 @@ class Runtime:
 
     def health(self) -> StoreHealth:
         """Whether the home keeps what it is told, and how far each part is."""
-        trouble = self.journal.trouble
+        head = 0
         unknown: tuple[str, ...] = ()
+        failed: StoreError | None = None
         try:
             head, unknown = self.journal.head(), self.state.unknown_kinds()
         except StoreError as error:
-            head, trouble = 0, trouble or error
+            failed = error
+        trouble = self.journal.trouble or failed  # looking may have found some
         try:
             size = self.journal.files.journal.stat().st_size
         except OSError:
@@ -195,8 +198,8 @@ class Runtime:
         """Write what was submitted, then close everything. Again: nothing."""
         if self._memory is not None:
             self._memory.close()
-        self.journal.close()
         self._state.close()
+        self.journal.close()
 
     def __enter__(self) -> Runtime:
         return self
@@ -206,10 +209,10 @@ class Runtime:
     ) -> None:
         self.close()
 
-    def _start_of(self, session: str | None) -> int:
-        """Position before a session's first event: nothing of it has to be looked for earlier."""
+    def _bounds_of(self, session: str | None) -> tuple[int, int | None]:
+        """Where a session's events are: after, until; nothing of it has to be looked for elsewhere."""
         view = None if session is None else self.state.session(session)
-        return 0 if view is None else view.position - 1
+        return (0, None) if view is None else (view.position - 1, view.last_position)
 
     def _project(self, project: str | _Own | None) -> str:
         return self.project if project is None or isinstance(project, _Own) else project

@@ -31,6 +31,19 @@ OTHER_VARIABLES = frozenset(
         "ENGRAM_DEMO_TOKEN_FILE",
         # mcp-engram's, without meaning here: accepted, so that its users can switch.
         "ENGRAM_SQLITE_TIER2",
+        "ENGRAM_ALLOW_RESET",
+        "ENGRAM_BACKUP_RETAIN",
+        "ENGRAM_DAEMON_URL",
+        "ENGRAM_DIR",
+        "ENGRAM_EAGER_DIM_DETECT",
+        "ENGRAM_EMBED_DEVICE",
+        "ENGRAM_HOOK_TIMEOUT",
+        "ENGRAM_INJECT_BUDGET",
+        "ENGRAM_MODEL_TIMEOUT",
+        "ENGRAM_SNAPSHOT_INTERVAL_EVENTS",
+        "ENGRAM_SNAPSHOT_INTERVAL_HOURS",
+        "ENGRAM_SNAPSHOT_RETAIN",
+        "ENGRAM_USER_ID",
     }
 )
 """ENGRAM_* variables that are no settings."""
@@ -71,6 +84,12 @@ class Settings:
     """From SIGTERM to SIGKILL when a session is ended."""
     recording_bytes: int = _setting(64_000_000, low=0, high=10_000_000_000)
     """Size at which a session's terminal recording rotates; 0 keeps none."""
+    seal_events: int = _setting(200_000, low=1_000, high=100_000_000)
+    """The journal's old events are sealed into the archive when its database holds more than this ..."""
+    seal_bytes: int = _setting(256_000_000, low=1_000_000, high=100_000_000_000)
+    """... or is larger than this."""
+    seal_keep: int = _setting(50_000, low=100, high=100_000_000)
+    """How many of the newest events stay in the database when older ones are sealed."""
     keep_days: int = _setting(90, low=1, high=36_500)
     """Age at which recordings of ended sessions are removed."""
     policy: Literal["ask", "continue", "stop"] = _setting("ask")
@@ -94,6 +113,8 @@ class Settings:
     edge_weight: float | None = _setting(None, low=0, high=1)
     graph_depth: int | None = _setting(None, low=0, high=10)
     max_edges: int | None = _setting(None, low=0, high=100)
+    capture: bool = _setting(True)
+    """Whether failures with their fix, and decisions the user states, are stored without being asked for."""
     drift_nudge: bool = _setting(True)
     drift_nudge_threshold: float = _setting(0.7, low=0, high=1)
     adaptive_checkpoint: bool = _setting(True)

@@ -95,7 +95,7 @@ def facts_of(directory: Path) -> SessionFacts | None:
     """The facts of a session directory, None while there are none that can be read."""
     try:
         return msgspec.json.decode((directory / FACTS).read_bytes(), type=SessionFacts)
-    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError):
         return None
 
 

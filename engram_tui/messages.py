@@ -79,7 +79,11 @@ class CheckpointLine(Message, frozen=True, kw_only=True):
 
 
 class MemoryHealth(Message, frozen=True, kw_only=True):
-    """Memory of the project: `histogram` counts memories by strength in ten bins from 0 to 1."""
+    """Memory of the project: `histogram` counts memories by strength in ten bins from 0 to 1.
+
+    `stale` have faded though nothing supersedes them, `pruned` are no longer recalled, `waiting` are not yet compared
+    with what was known; `tidied_at` is when memories were consolidated last.
+    """
 
     total: int = 0
     by_category: dict[str, int] = {}
@@ -91,6 +95,10 @@ class MemoryHealth(Message, frozen=True, kw_only=True):
     index_lag: int = 0
     embedder: str = "off"
     size_bytes: int = 0
+    stale: int = 0
+    pruned: int = 0
+    waiting: int = 0
+    tidied_at: str = ""
 
 
 class ProcessLine(Message, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from engram_runtime.continuity.lineage import failures_of_all_attempts, inherited
 from engram_runtime.continuity.standing import Sights
 from engram_runtime.journal.records import (
     Checkpoint,
@@ -47,6 +48,10 @@ class Facts:
     session: SessionView | None = None
     previous: Checkpoint | None = None
     previous_at: str | None = None
+    inherited: Checkpoint | None = None
+    """Of a retry: what the attempts before it leave to it."""
+    drift: float | None = None
+    """Drift from the task as last found in this session, 0..1."""
     progress: tuple[ProgressView, ...] = ()
     failures: tuple[FailureView, ...] = ()
     handoffs: tuple[HandoffView, ...] = ()
@@ -73,8 +78,10 @@ def gather(state: Queries, task: int | None, session: str | None) -> Facts:
         session=session_view,
         previous=latest.content if latest else None,
         previous_at=latest.created_at if latest else None,
+        inherited=inherited(state, task) if task is not None and latest is None else None,
+        drift=_drift(state, task, session),
         progress=tuple(state.progress(task=task)) if task is not None else (),
-        failures=tuple(state.failures(task=task)) if task is not None else (),
+        failures=tuple(failures_of_all_attempts(state, task)) if task is not None else (),
         handoffs=tuple(state.handoffs(task=task)) if task is not None else (),
         tools=tuple(state.tools(session)) if session else (),
         files=state.files(session).changes if session else (),
@@ -91,13 +98,19 @@ def gather(state: Queries, task: int | None, session: str | None) -> Facts:
 def _earlier_files(state: Queries, task: int | None, session: str | None) -> tuple[FileChange, ...]:
     if task is None:
         return ()
-    others = [s.id for s in state.sessions_of_task(task) if s.id != session]
+    attempts = (*reversed(state.earlier_attempts(task)), task)
+    others = dict.fromkeys(s.id for one in attempts for s in state.sessions_of_task(one) if s.id != session)
     return tuple(change for other in others for change in state.files(other).changes)
+
+
+def _drift(state: Queries, task: int | None, session: str | None) -> float | None:
+    found = state.drifts(task, limit=1) if task is not None else []
+    return found[0].composite if found and found[0].session == session else None
 
 
 def compose(facts: Facts) -> Checkpoint:
     """The checkpoint these facts make."""
-    before = facts.previous or Checkpoint()
+    before = facts.previous or facts.inherited or Checkpoint()
     completed = _completed(facts, before)
     in_progress = _in_progress(facts, before, completed)
     session, task = facts.session, facts.task
@@ -131,7 +144,8 @@ def compose(facts: Facts) -> Checkpoint:
 
 def confidence(checkpoint: Checkpoint, facts: Facts) -> Confidence:
     """Parts of continuation_confidence (facts: mcp-engram's weights): completeness of the fields a successor needs,
-    age of the last word of the agent (24 h half-life), share of verified items, and signs of drift (failures, denials).
+    age of the last word of the agent (24 h half-life), share of verified items, and what is left after signs of drift
+    (claims that were contradicted, drift as it was found in this session).
     """
     present = [
         bool(checkpoint.goal),
@@ -148,7 +162,7 @@ def confidence(checkpoint: Checkpoint, facts: Facts) -> Confidence:
         state_completeness=round(sum(present) / len(present), 3),
         recency=round(0.5 ** (age_h / HALF_LIFE_H), 3),
         verification_history=round(sum(seen) / len(seen), 3) if seen else 0.5,
-        drift_signals=round(max(0.0, 1.0 - 0.25 * contradicted), 3),
+        drift_signals=round(max(0.0, min(1.0 - 0.25 * contradicted, 1.0 - (facts.drift or 0.0))), 3),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -22,14 +22,6 @@ from engram_runtime.state.views import CheckpointView
 
 RECENCY_HALF_LIFE_HOURS = 24.0
 """mcp-engram's: a checkpoint of yesterday counts half."""
-_SHARES = {
-    "goal_retention": 0.20,
-    "action_consistency": 0.20,
-    "failure_recall": 0.20,
-    "working_set_stability": 0.15,
-    "replanning_rate": 0.10,
-    "redundant_exploration": 0.15,
-}
 _CONSTRAINTS = {
     "overflow": "The last session overflowed its context window: work in smaller steps and hand off earlier.",
     "rate_limit": "The last session ended at a rate limit of its model.",
@@ -77,18 +69,6 @@ class Continuation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
 
 
-class ContinuityScore(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of the version before a checkpoint still holds, each 0..1; None where there is nothing to compare."""
-
-    goal_retention: float | None = None
-    action_consistency: float | None = None
-    failure_recall: float | None = None
-    working_set_stability: float | None = None
-    replanning_rate: float | None = None
-    redundant_exploration: float | None = None
-    composite: float | None = None
-
-
 def continuation(view: CheckpointView, *, now: datetime) -> Continuation:
     """The package of a checkpoint with content, its confidence weighed with the age it has at `now`."""
     content = view.content or Checkpoint()
@@ -103,7 +83,7 @@ def continuation(view: CheckpointView, *, now: datetime) -> Continuation:
         must_not_redo=content.must_not_redo,
         must_preserve=_texts(content.must_preserve),
         working_set=content.working_set,
-        active_constraints=_constraints(content),
+        active_constraints=constraints_of(content),
         blocked_reasons=tuple(f"{item.text}: {item.evidence}" for item in content.blocked if item.evidence),
         continuation_confidence=confidence.total(),
         confidence_breakdown=confidence,
@@ -132,34 +112,6 @@ def confidence_at(view: CheckpointView, *, now: datetime) -> Confidence:
     return msgspec.structs.replace(confidence, recency=round(min(aged, confidence.recency), 3))
 
 
-def continuity_score(current: Checkpoint, earlier: Checkpoint | None) -> ContinuityScore:
-    """What of `earlier` is still in `current` (mcp-engram's six measures by its weights, scaled to sum 1).
-
-    Rates of what is bad (replanning, redundant exploration) count as 1 − rate in the composite.
-    """
-    if earlier is None:
-        return ContinuityScore()
-    then_open = _keys((*earlier.in_progress, *earlier.preferred_next))
-    now_known = _keys((*current.completed, *current.in_progress, *current.blocked, *current.preferred_next))
-    done = _keys(earlier.completed)
-    scores = {
-        "goal_retention": _overlap(
-            set(current.goal.casefold().split()), set(earlier.goal.casefold().split())
-        ),
-        "action_consistency": _share(then_open & now_known, then_open),
-        "failure_recall": 1.0 if earlier.last_failure is None or current.last_failure is not None else 0.0,
-        "working_set_stability": _overlap(set(current.working_set.files), set(earlier.working_set.files)),
-        "replanning_rate": 1 - _overlap(_keys(current.preferred_next), _keys(earlier.preferred_next)),
-        "redundant_exploration": 1 - _share(done - _keys(current.in_progress), done),
-    }
-    composite = sum(
-        share * (1 - scores[name] if name in ("replanning_rate", "redundant_exploration") else scores[name])
-        for name, share in _SHARES.items()
-    ) / sum(_SHARES.values())
-    rounded = {name: round(value, 3) for name, value in scores.items()}
-    return ContinuityScore(**rounded, composite=round(composite, 3))
-
-
 def hours_between(at: str, now: datetime) -> float:
     """Hours from a journal timestamp to `now`, never negative (clocks are set back)."""
     then = datetime.fromisoformat(at)
@@ -175,18 +127,7 @@ def _tool_line(tool: ToolFact | None) -> str:
     return f"{tool.tool}: {tool.summary}".rstrip(": ") if tool else ""
 
 
-def _constraints(content: Checkpoint) -> tuple[str, ...]:
+def constraints_of(content: Checkpoint) -> tuple[str, ...]:
+    """What the end of the last session imposes on the next."""
     said = _CONSTRAINTS.get(content.verdict.kind) if content.verdict else None
     return (said,) if said else ()
-
-
-def _keys(items: Iterable[Item]) -> set[str]:
-    return {" ".join(item.text.split()).casefold() for item in items}
-
-
-def _overlap(one: set[str], other: set[str]) -> float:
-    return len(one & other) / len(one | other) if one | other else 1.0
-
-
-def _share(part: set[str], whole: set[str]) -> float:
-    return len(part) / len(whole) if whole else 1.0

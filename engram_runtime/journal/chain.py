@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from engram_runtime.journal.encoding import canonical
 
@@ -20,6 +20,17 @@ GENESIS = bytes(32)
 """What stands for the hash before the first event."""
 
 SALT_BYTES = 16
+
+
+class Draft(NamedTuple):
+    """An event that is ready to be written, but has no position yet."""
+
+    at: str
+    kind: str
+    version: int
+    project: str
+    session: str | None
+    payload: str
 
 
 class Row(NamedTuple):
@@ -73,6 +84,29 @@ def new_row(
     digest = digest_of(salt, payload)
     seal = hash_of(previous, digest, position, at, kind, version, project, session)
     return Row(position, at, kind, version, project, session, payload, salt, digest, previous, seal)
+
+
+def bound_rows(
+    previous: bytes, position: int, salts: bytes, drafts: Iterable[Draft]
+) -> list[tuple[Any, ...]]:
+    """Rows that follow the event `position` with the hash `previous`, as parameters of INSERT.
+
+    As `new_row`, in one loop: half the time of every append of many. The driver takes bytearray as it is and
+    asks adapters about every bytes (1 µs each).
+    """
+    rows: list[tuple[Any, ...]] = []
+    add, blake, encode = rows.append, hashlib.blake2b, canonical
+    before, fresh, start = bytearray(previous), bytearray(salts), 0
+    for at, kind, version, project, session, payload in drafts:
+        position += 1
+        salt = fresh[start : start + SALT_BYTES]
+        start += SALT_BYTES
+        digest = bytearray(blake(salt + payload.encode(), digest_size=32).digest())
+        header = encode((position, at, kind, version, project, session))
+        after = bytearray(blake(before + digest + header, digest_size=32).digest())
+        add((position, at, kind, version, project, session, payload, salt, digest, before, after))
+        before = after
+    return rows
 
 
 def flaw_of(row: Row) -> str:

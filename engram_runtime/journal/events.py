@@ -18,8 +18,10 @@ from engram_runtime.journal.records import (
     ConditionKind,
     ContextFill,
     FileChange,
+    ImportedRecord,
     JSONObject,
     Prohibition,
+    Retold,
     ToolFact,
     Verdict,
     WorkingSet,
@@ -223,6 +225,12 @@ class TaskCreated(Event, frozen=True, kw_only=True):
     metadata: JSONObject = {}
     source: Literal["agent", "prompt", "cli", "import"] = "agent"
     parent: int | None = None
+    retry_of: int | None = None
+    """The task this one tries again."""
+    checkpoint: int | None = None
+    """The checkpoint it starts from, where one was named."""
+    reason: str = ""
+    """Why it is tried again."""
 
 
 class TaskUpdated(Event, frozen=True, kw_only=True):
@@ -239,6 +247,45 @@ class TaskAttached(Event, frozen=True, kw_only=True):
     """The row's session works on this task from now on (an attempt)."""
 
     task: int
+
+
+class ExecutionStarted(Event, frozen=True, kw_only=True):
+    """An intent that outlives attempts began; its id is this event's position. The task's whole family joins it."""
+
+    task: int
+    goal: str = ""
+    user: str = "default"
+    origin_checkpoint: str | None = None
+    """What the agent named as its origin: a checkpoint's id, or its own word for one."""
+
+
+class ExecutionEnded(Event, frozen=True, kw_only=True):
+    """An execution is over, or (paused) laid aside: a later attempt goes on with it."""
+
+    execution: int
+    status: Literal["completed", "abandoned", "paused"] = "completed"
+
+
+class DriftDetected(Event, frozen=True, kw_only=True):
+    """Work on a task was compared with its checkpoint: shares 0..1 of what moved away, None where nothing tells."""
+
+    task: int
+    composite: float | None = None
+    goal: float | None = None
+    tools: float | None = None
+    planning: float | None = None
+    constraints: float | None = None
+    violations: tuple[str, ...] = ()
+    source: Literal["agent", "observed"] = "agent"
+
+
+class ContinuityEvaluated(Event, frozen=True, kw_only=True):
+    """Two checkpoint versions of a task were compared; `composite` 0..1, None where too little is known."""
+
+    task: int
+    before: int
+    after: int
+    composite: float | None = None
 
 
 class ProgressTracked(Event, frozen=True, kw_only=True):
@@ -266,6 +313,14 @@ class FailureTracked(Event, frozen=True, kw_only=True):
     user: str = "default"
     task: int | None = None
     source: Literal["agent", "observed"] = "agent"
+
+
+class KnownFailureTold(Event, frozen=True, kw_only=True):
+    """A command failed as a failure on record did: its cause and fix were handed to the model (`memory`: its id)."""
+
+    memory: int
+    confidence: float
+    call_id: str = ""
 
 
 class HandoffRecorded(Event, frozen=True, kw_only=True):
@@ -329,6 +384,57 @@ class MemoryStored(Event, frozen=True, kw_only=True):
     scope: Literal["project", "global"] = "project"
     task: int | None = None
     source: Literal["agent", "user", "observed", "import"] = "agent"
+    supersedes: tuple[int, ...] = ()
+    """Memories that it outdates, contradicts or says more than: they stay, linked, and rank below."""
+    below: int | None = None
+    """A memory that says the same and more: this one is linked below it."""
+    why: str = ""
+    """Why it supersedes, or is below."""
+    merged: bool = False
+    """What the lower ones say is said by the upper one too: no new value, only other words."""
+    pending: bool = False
+    """Not compared with what was known (no model was ready): a MemoryCompared follows."""
+
+
+class MemoryCompared(Event, frozen=True, kw_only=True):
+    """A memory stored unseen was compared with the older ones; fields as in MemoryStored."""
+
+    memory: int
+    supersedes: tuple[int, ...] = ()
+    below: int | None = None
+    why: str = ""
+    merged: bool = False
+
+
+class MemoryReinforced(Event, frozen=True, kw_only=True):
+    """What a memory states was stated again (`content`: in these words); it is strengthened."""
+
+    memory: int
+    content: str = ""
+    importance: float | None = None
+
+
+class MemoryPruned(Event, frozen=True, kw_only=True):
+    """Faded memories whose facts others state: no longer recalled, still known, and restorable."""
+
+    memories: tuple[int, ...]
+    why: str = ""
+
+
+class MemoryRestored(Event, frozen=True, kw_only=True):
+    """Pruned memories may be recalled again."""
+
+    memories: tuple[int, ...]
+
+
+class OutcomeReported(Event, frozen=True, kw_only=True):
+    """How a session ended, said by its agent: the memories recalled in it gain or lose weight."""
+
+    reported_session: str
+    outcome: Literal["success", "failure"]
+    memories: tuple[int, ...] = ()
+    notes: str = ""
+    user: str = "default"
 
 
 class MemoryUpdated(Event, frozen=True, kw_only=True):
@@ -345,6 +451,8 @@ class MemorySuperseded(Event, frozen=True, kw_only=True):
     memory: int
     by: int
     why: str = ""
+    merged: bool = False
+    """What `memory` says is said by `by` too."""
 
 
 class MemoryRecalled(Event, frozen=True, kw_only=True):
@@ -352,6 +460,8 @@ class MemoryRecalled(Event, frozen=True, kw_only=True):
 
     memories: tuple[int, ...]
     query_digest: str = ""
+    reported_session: str | None = None
+    """The session the agent named, where it named one."""
 
 
 class MaintenanceDone(Event, frozen=True, kw_only=True):
@@ -359,6 +469,44 @@ class MaintenanceDone(Event, frozen=True, kw_only=True):
 
     what: str
     detail: JSONObject = {}
+
+
+class RecordsImported(Event, frozen=True, kw_only=True):
+    """Records of another program were taken over, by the events that follow in the same transaction. Those carry the
+    time at which the thing happened there; this one the time of the import."""
+
+    source: Literal["mcp-engram", "claude"]
+    records: tuple[ImportedRecord, ...]
+
+
+class EventLost(Event, frozen=True, kw_only=True):
+    """What stood at this position could not be recovered; `engram recover` keeps the place, so that ids stay."""
+
+
+class JournalRecovered(Event, frozen=True, kw_only=True):
+    """A damaged journal was made anew from what was intact, by `engram recover`."""
+
+    flaw: str
+    kept: int
+    """Events that are as they were."""
+    losses: tuple[tuple[int, int, str], ...] = ()
+    """First and last position of what is not (the first thousand ranges), and why: gone, altered, words, retold."""
+    put_aside: str = ""
+    """Folder of the home with the damaged originals."""
+
+
+class Forgotten(Event, frozen=True, kw_only=True):
+    """Events were erased for good at the user's wish. Never says what they said.
+
+    `ranges` holds the first and last position of runs of erased events. Of those in `retold` only some words had to
+    go: from then on they say that instead.
+    """
+
+    what: Literal["memory", "task", "text"]
+    subject: int | None = None
+    """Id of the memory or task."""
+    ranges: tuple[tuple[int, int], ...] = ()
+    retold: tuple[Retold, ...] = ()
 
 
 EVENT_TYPES: dict[str, type[Event]] = {t.__name__: t for t in Event.__subclasses__()}

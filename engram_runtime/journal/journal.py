@@ -1,7 +1,8 @@
 """The journal: append-only, hash-chained, fsynced before anything is acknowledged. The only durability there is.
 
 A damaged journal stays readable as far as it goes and refuses writes (`problem`, `hint`); it is never
-silently replaced by an empty one: the lock file beside it remembers that there was one.
+silently replaced by an empty one: the lock file beside it remembers that there was one. Old events leave the
+database for sealed segments (`maintenance.py`); reading knows no difference (`reading.py`).
 """
 
 from __future__ import annotations
@@ -12,34 +13,34 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from engram_runtime import database
 from engram_runtime.errors import StoreDamaged, StoreError, StoreTooNew, StoreUnavailable
-from engram_runtime.journal import opening, table
-from engram_runtime.journal.chain import GENESIS, Row, digest_of, flaw_in
+from engram_runtime.journal import maintenance, opening, table
+from engram_runtime.journal.background import Background
+from engram_runtime.journal.chain import GENESIS, Row, flaw_of
 from engram_runtime.journal.encoding import decode, encode
 from engram_runtime.journal.events import Event, Recorded
-from engram_runtime.journal.salvage import Ranges, readable_ranges
+from engram_runtime.journal.maintenance import Budget, Sealed
+from engram_runtime.journal.reading import ALL, LAST_POSITION, Reader, Verification, Wanted
+from engram_runtime.journal.retold import Retellings
+from engram_runtime.journal.segments import Segment
 from engram_runtime.journal.writer import Draft, Positions, Writer
 from engram_runtime.paths import HomeFiles
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+__all__ = ["Budget", "Clock", "Journal", "Sealed", "Segment", "Verification", "stamp", "utc_now"]
+
 PATIENCE_SECONDS = 30.0
 """How long `append` waits for another process that holds the journal before it gives up (nothing is written)."""
 
+SEAL_SECONDS = 600.0
+"""How often a process that lives long looks whether events are due for sealing."""
+
 Clock = Callable[[], datetime]
-
-_READ = "SELECT position, at, kind, version, project, session, payload, salt, digest FROM journal WHERE "
-
-
-class Verification(NamedTuple):
-    """Result of a full check: how many events are sound from the first on, and the flaw after them ("" if none)."""
-
-    events: int
-    flaw: str
 
 
 def utc_now() -> datetime:
@@ -51,17 +52,36 @@ class Journal:
     """The journal of a home, for any number of threads. Other processes may write at the same time.
 
     Open it after fork(), not before: a child cannot use its parent's journal. `clock` gives the time of
-    events; order comes from positions alone, so a clock that is set back does no harm.
+    events; order comes from positions alone, so a clock that is set back does no harm. With a `budget`, a process
+    that lives long seals old events in the background.
     """
 
-    def __init__(self, files: HomeFiles, *, clock: Clock = utc_now, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        files: HomeFiles,
+        *,
+        clock: Clock = utc_now,
+        read_only: bool = False,
+        budget: Budget | None = None,
+    ) -> None:
         """Open or create. Raises StoreUnavailable only where there is nothing that could be opened."""
         self.files = files
         self._clock = clock
         self._guard = threading.RLock()
         self._writer: Writer | None = None
-        self._readers: Engine | None = None
-        self._readable: Ranges | None = None
+        self._reader = Reader(files, None, self._degrade)
+        self._retellings = Retellings(
+            lambda after, limit: self._reader.rows(
+                after + 1, LAST_POSITION, limit, Wanted(kinds=("Forgotten",))
+            ),
+            lambda: self._reader.head(),
+        )
+        self._budget = budget or Budget()
+        self._sealing = (
+            Background("engram-seal", self._seal_if_due, SEAL_SECONDS)
+            if budget is not None and not read_only
+            else None
+        )
         self._damage: StoreError | None = None
         self._refusal: StoreError | None = None
         self._trouble: StoreError | None = None
@@ -69,6 +89,7 @@ class Journal:
         self._pid = os.getpid()
         try:
             self._open(read_only)
+            self._check_archive()
         except (StoreDamaged, StoreTooNew) as error:
             self._degrade(error)
         atexit.register(self.close)
@@ -130,49 +151,59 @@ class Journal:
             Draft(at, event.kind, event.VERSION, project, session, encode(event)) for event in events
         )
 
-    def forget(self, positions: Sequence[int]) -> int:
-        """Erase payload and salt of these events, for good; the chain still verifies. Returns how many.
+    # --- looking after it ---------------------------------------------------------------------------
 
-        The bytes are overwritten in the file (secure_delete) and the write-ahead log is emptied, so no
-        copy stays in this home's journal; what was derived must be rebuilt by the caller.
+    def forget(self, positions: Sequence[int]) -> int:
+        """Erase payload and salt of these events, for good, sealed or not; the chain still verifies. Gives how many.
+
+        The bytes are overwritten in the table, its free pages, the write-ahead log and the archive. What was
+        derived must be rebuilt by the caller, snapshots of the state included. Also finishes what an interrupted
+        forget left. Raises StoreUnavailable where something could not be overwritten yet: run it again.
         """
         self._ready_writer()
-        engine = self._engine()
-        erase = [(position,) for position in positions]
-        with database.exclusive(self.files.journal_lock), engine.connect() as connection:
-            try:
-                connection.exec_driver_sql("PRAGMA secure_delete=ON")
-                with database.atomic(connection):
-                    connection.exec_driver_sql("INSERT INTO maintenance VALUES ('forget')")
-                    erased = (
-                        connection.exec_driver_sql(
-                            "UPDATE journal SET payload = NULL, salt = NULL WHERE position = ? AND salt NOT NULL",
-                            erase,
-                        ).rowcount
-                        if erase
-                        else 0
-                    )
-                    connection.exec_driver_sql("DELETE FROM maintenance")
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            except database.errors() as error:
-                raise database.failure(error, "The journal") from error
-        return erased
+        try:
+            return maintenance.forget(self.files, self._engine(), positions)
+        except StoreDamaged as error:
+            self._degrade(error)
+            raise
+
+    def seal(self, keep: int | None = None, *, stop: Callable[[], bool] = lambda: False) -> Sealed | None:
+        """Move all but the newest `keep` events (default: the budget's) into the archive.
+
+        None if another process is at it. Raises StoreUnavailable, and StoreDamaged where the events to be sealed
+        are not sound (those stay where they are).
+        """
+        self._ready_writer()
+        keep = self._budget.keep if keep is None else keep
+        try:
+            return maintenance.seal(self.files, self._engine(), keep, stop=stop)
+        except StoreDamaged as error:
+            self._degrade(error)
+            raise
+
+    def segments(self) -> list[Segment]:
+        """The sealed segments, oldest first."""
+        return list(self._reader.segments())
+
+    def verify(self, progress: Callable[[int], None] | None = None) -> Verification:
+        """Check every event, the whole chain and every byte of the archive; writes are taken as before.
+
+        `progress` is told the position reached, now and then.
+        """
+        found = self._reader.verify(progress)
+        if found.flaw or self._damage is None:
+            return found
+        return Verification(found.events, str(self._damage.args[0]))
 
     # --- reading ------------------------------------------------------------------------------------
 
     def head(self) -> int:
         """Position of the last event; 0 if there is none. In a damaged journal: of the last readable one."""
-        if self._readable is not None:
-            return self._readable[-1][1] if self._readable else 0
-        rows = self._rows("SELECT max(position) FROM journal", ())
-        return int(rows[0][0] or 0) if rows else self.head() if self._readable is not None else 0
+        return self._reader.head()
 
     def hash_at(self, position: int) -> bytes | None:
         """The chain's hash at a position: tells whether this is the journal one has seen before."""
-        if position == 0:
-            return GENESIS
-        rows = self._rows("SELECT hash FROM journal WHERE position = ?", (position,))
-        return bytes(rows[0][0]) if rows else None
+        return self._reader.hash_at(position)
 
     def read_after(
         self,
@@ -184,8 +215,18 @@ class Journal:
         kinds: Sequence[str] = (),
         until: int | None = None,
     ) -> list[Recorded]:
-        """Events after a position (to `until`, inclusive), oldest first; the filters are joined by "and"."""
-        return self._read(position, until, limit, session, project, kinds, newest=False)
+        """Events after a position (to `until`, inclusive), oldest first; the filters are joined by "and".
+
+        Filters are answered by looking at each event of the table between the two positions (and at those sealed
+        segments that hold any): give bounds where they are known.
+        """
+        wanted = Wanted(session, project, tuple(kinds))
+        if wanted != ALL or position < 0:
+            rows = self._reader.rows(position + 1, _or_last(until), limit, wanted)
+            return [self._recorded(row) for row in rows]
+        # From the event before on, so that the chain is checked into these.
+        rows = self._linked(self._reader.rows(position, _or_last(until), limit + 1), position)
+        return [self._recorded(row) for row in rows if row.position > position][:limit]
 
     def read_last(
         self,
@@ -198,22 +239,13 @@ class Journal:
         until: int | None = None,
     ) -> list[Recorded]:
         """The newest events that pass the filters, newest last. `after` and `until` bound the search."""
-        return self._read(after, until, limit, session, project, kinds, newest=True)[::-1]
+        wanted = Wanted(session, project, tuple(kinds))
+        rows = self._reader.rows(after + 1, _or_last(until), limit, wanted, newest=True)
+        return [self._recorded(row) for row in reversed(rows)]
 
-    def verify(self) -> Verification:
-        """Check every event and the whole chain. Does not change whether writes are taken."""
-        sound, previous = 0, (0, GENESIS)
-        while True:
-            query = f"SELECT {table.COLUMNS} FROM journal WHERE position > ? ORDER BY position LIMIT 1000"  # noqa: S608
-            rows = [Row._make(row) for row in self._rows(query, (sound,))]
-            for row in rows:
-                flaw = flaw_in([row], previous)
-                if flaw:
-                    return Verification(sound, flaw)
-                sound, previous = row.position, (row.position, row.hash)
-            if not rows:
-                flaw = str(self._damage.args[0]) if self._damage else ""
-                return Verification(sound, flaw)
+    def rows_after(self, position: int, limit: int = 1000) -> list[Row]:
+        """Events as they are kept, unchecked: for export and recovery."""
+        return self._reader.rows(position + 1, LAST_POSITION, limit)
 
     def close(self) -> None:
         """Write what was submitted, then close. Again, or in a forked child: nothing."""
@@ -221,27 +253,31 @@ class Journal:
             if self._closed or os.getpid() != self._pid:
                 return
             self._closed = True
-            writer, readers = self._writer, self._readers
+            writer, engine = self._writer, self._reader.engine
         atexit.unregister(self.close)
+        if self._sealing is not None:
+            self._sealing.close()
         if writer is not None:
             writer.close()
-        if readers is not None:
-            readers.dispose()
+        if engine is not None:
+            engine.dispose()
 
     # --- opening ------------------------------------------------------------------------------------
 
     def _open(self, read_only: bool) -> None:
         if read_only:
-            self._readers = self._open_for_reading()
+            self._reader.engine = self._open_for_reading()
             self._refusal = StoreUnavailable("The journal was opened for reading only.")
             return
         try:
-            self._readers = opening.open_for_writing(self.files)
+            self._reader.engine = engine = opening.open_for_writing(self.files)
+            with engine.connect() as connection:
+                table.upgrade(connection)
         except database.errors(OSError) as error:
             problem = database.failure(error, "The journal")
             if isinstance(problem, StoreDamaged) or not self.files.journal.exists():
                 raise problem from error
-            self._readers = self._open_for_reading()
+            self._reader.engine = self._open_for_reading()
             self._refusal = problem
 
     def _open_for_reading(self) -> Engine | None:
@@ -256,18 +292,25 @@ class Journal:
             if self._damage is not None:
                 return
             self._damage = self._refusal = error
-            ranges: Ranges = []
-            engine = None
-            if opening.size_of(self.files):
-                engine = database.engine(self.files.journal, access="read", salvage=True)
-                try:
-                    with engine.connect() as connection:
-                        ranges = readable_ranges(connection, opening.size_of(self.files, with_log=True))
-                except database.errors():
-                    ranges = []
-            old, self._readers, self._readable = self._readers, engine, ranges
+            old = self._reader.engine
+            self._reader.go_on_with(Reader.of_damaged(self.files, self._degrade))
         if old is not None:
             old.dispose()
+
+    def _check_archive(self) -> None:
+        missing = self._reader.missing_segment()
+        if missing:
+            raise StoreDamaged(missing, hint="Run `engram recover`.")
+
+    def _seal_if_due(self, stop: Callable[[], bool]) -> None:
+        """In a thread of its own."""
+        try:
+            with self._engine().connect() as connection:
+                due = maintenance.is_due(connection, self._budget)
+        except database.errors() as error:
+            raise database.failure(error, "The journal") from error
+        if due:
+            self.seal(stop=stop)
 
     def _ready_writer(self) -> Writer:
         with self._guard:
@@ -285,91 +328,51 @@ class Journal:
     def _note(self, error: StoreError | None) -> None:
         """The writer's report after each transaction."""
         self._trouble = error
-        if isinstance(error, StoreDamaged):
+        if isinstance(error, StoreDamaged | StoreTooNew):
             self._degrade(error)
+        elif error is None and self._sealing is not None:
+            self._sealing.consider()
+
+    def _linked(self, rows: list[Row], after: int) -> list[Row]:
+        """Consecutive events, checked for gaps and forgery; one that the next does not attest loses its words here."""
+        position, seal = (0, GENESIS) if after == 0 else (-1, b"")
+        for number, row in enumerate(rows):
+            flaw = ""
+            if position >= 0 and row.position != position + 1:
+                flaw = f"events {position + 1} to {row.position - 1} are missing"
+            elif position >= 0 and row.previous_hash != seal:
+                flaw = f"event {row.position} does not follow event {position}"
+                if number and not flaw_of(row):
+                    rows[number - 1] = rows[number - 1]._replace(payload=None, salt=None)
+            if flaw:
+                self._degrade(StoreDamaged(f"The journal was altered: {flaw}.", hint="Run `engram recover`."))
+            position, seal = row.position, row.hash
+        return rows
 
     # --- rows ---------------------------------------------------------------------------------------
 
     def _engine(self) -> Engine:
-        if self._readers is None:
+        if self._reader.engine is None:
             raise StoreUnavailable("There is no journal here yet.")
-        return self._readers
+        return self._reader.engine
 
-    def _rows(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
-        """Rows of a query; a file that turns out to be damaged degrades the journal (then: no rows)."""
-        engine = self._readers
-        if engine is None:
-            return []
-        try:
-            with engine.connect() as connection:
-                return list(connection.exec_driver_sql(query, parameters))
-        except database.errors() as error:
-            problem = database.failure(error, "The journal")
-            if not isinstance(problem, StoreDamaged):
-                raise problem from error
-            self._degrade(problem)
-            return []
-
-    def _read(
-        self,
-        after: int,
-        until: int | None,
-        limit: int,
-        session: str | None,
-        project: str | None,
-        kinds: Sequence[str],
-        *,
-        newest: bool,
-    ) -> list[Recorded]:
-        clauses, values = [], []
-        for column, value in (("session", session), ("project", project)):
-            if value is not None:
-                clauses.append(f" AND {column} = ?")
-                values.append(value)
-        if kinds:
-            clauses.append(f" AND kind IN ({', '.join('?' * len(kinds))})")
-            values += kinds
-        query = (
-            _READ
-            + "position BETWEEN ? AND ?"
-            + "".join(clauses)
-            + f" ORDER BY position {'DESC' if newest else 'ASC'} LIMIT ?"
-        )
-        healthy = self._readable is None
-        found = self._read_ranges(query, values, after + 1, until, limit, newest)
-        if healthy and self._readable is not None:
-            # Damage showed itself while reading: read again what can be read.
-            found = self._read_ranges(query, values, after + 1, until, limit, newest)
-        return [self._recorded(row) for row in found]
-
-    def _read_ranges(
-        self, query: str, values: list[str], low: int, until: int | None, limit: int, newest: bool
-    ) -> list[Any]:
-        high = 2**62 if until is None else until
-        ranges = [(low, high)] if self._readable is None else self._readable
-        rows: list[Any] = []
-        for first, last in reversed(ranges) if newest else ranges:
-            start, end = max(first, low), min(last, high)
-            if start <= end and len(rows) < limit:
-                rows += self._rows(query, (start, end, *values, limit - len(rows)))
-        return rows
-
-    def _recorded(self, row: Any) -> Recorded:
-        position, at, kind, version, project, session, payload, salt, digest = row
+    def _recorded(self, row: Row) -> Recorded:
         event, plain = None, None
-        if payload is not None:
-            if salt is not None and digest_of(salt, payload) == digest:
-                event, plain = decode(kind, version, payload)
-            else:
-                flaw = f"The journal was altered: event {position} is not what was written."
-                self._degrade(StoreDamaged(flaw, hint="Run `engram recover`."))
+        # Checked at every read (2 µs): what was altered since it was opened must not become a row anywhere.
+        flaw = flaw_of(row)
+        if flaw:
+            self._degrade(StoreDamaged(f"The journal was altered: {flaw}.", hint="Run `engram recover`."))
+        else:
+            payload = self._retellings.of(row.position) if row.payload is None else row.payload
+            if payload is not None:
+                event, plain = decode(row.kind, row.version, payload)
         return Recorded(
-            position=position,
-            at=at,
-            kind=kind,
-            version=version,
-            project=project,
-            session=session,
+            position=row.position,
+            at=row.at,
+            kind=row.kind,
+            version=row.version,
+            project=row.project,
+            session=row.session,
             event=event,
             payload=plain,
         )
@@ -378,6 +381,10 @@ class Journal:
 def stamp(time: datetime) -> str:
     """A time as the journal writes it: UTC, ISO 8601, microseconds, `Z`."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _or_last(position: int | None) -> int:
+    return LAST_POSITION if position is None else position
 
 
 def _nothing() -> Future[Positions]:

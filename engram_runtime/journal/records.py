@@ -145,6 +145,13 @@ class WorkingSet(Record, frozen=True, kw_only=True):
     artifacts: tuple[str, ...] = ()
 
 
+class Retold(Record, frozen=True, kw_only=True):
+    """What an erased event said, without the words that had to be forgotten."""
+
+    position: int
+    payload: dict[str, Any]
+
+
 class TranscriptPlace(Record, frozen=True, kw_only=True):
     """Where the agent's own record of the session is, and how far (bytes) it had been read."""
 
@@ -199,6 +206,22 @@ class Checkpoint(Record, frozen=True, kw_only=True):
     summary: str = ""
     note: str = ""
     confidence: Confidence = Confidence()
+
+
+class ImportedRecord(Record, frozen=True, kw_only=True):
+    """One record of another program that was taken over.
+
+    `digest` (of what it says there) tells it again, so that no record is taken over twice; `kind` and `name` are what
+    it was and what it was called there ("" where nothing asks for it by name). It lives on as `id` here, or as the
+    event `offset` positions after the one that tells of it, or as `session`; as nothing, where all are None.
+    """
+
+    digest: str
+    kind: str = ""
+    name: str = ""
+    id: int | None = None
+    offset: int | None = None
+    session: str | None = None
 
 
 JSONObject = dict[str, Any]

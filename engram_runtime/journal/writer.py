@@ -9,23 +9,27 @@ SQLite's busy handler polls and starves some.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from engram_runtime.database import atomic, driver_connection, errors, failure
-from engram_runtime.errors import StoreDamaged, StoreError, StoreUnavailable
-from engram_runtime.journal.chain import GENESIS, SALT_BYTES, Row, new_row
-from engram_runtime.journal.table import INSERT, LAST
+from engram_runtime.errors import StoreDamaged, StoreError, StoreTooNew, StoreUnavailable
+from engram_runtime.journal.chain import GENESIS, SALT_BYTES, Draft, bound_rows
+from engram_runtime.journal.high_water import set_mark
+from engram_runtime.journal.table import INSERT, LAST, SCHEMA_VERSION
 from engram_runtime.paths import HomeFiles
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+__all__ = ["Batch", "Draft", "Positions", "Writer"]
 
 GROUP_EVENTS = 1000
 GROUP_BYTES = 4_000_000
@@ -35,17 +39,6 @@ CLOSE_SECONDS = 5.0
 """Batches that may wait; more means the disk stands still, and the caller is told."""
 
 Positions = tuple[int, ...]
-
-
-class Draft(NamedTuple):
-    """An event that is ready to be written, but has no position yet."""
-
-    at: str
-    kind: str
-    version: int
-    project: str
-    session: str | None
-    payload: str
 
 
 @dataclass(slots=True)
@@ -191,21 +184,20 @@ class Writer:
 
     def _commit(self, group: list[Batch]) -> list[Positions]:
         self._refuse_a_lost_file()
+        drafts = list(itertools.chain.from_iterable(batch.drafts for batch in group))
+        salts = secrets.token_bytes(SALT_BYTES * len(drafts))
         with atomic(self._driver) as driver:
+            if driver.execute("PRAGMA user_version").fetchone()[0] > SCHEMA_VERSION:
+                raise StoreTooNew("A newer Engram has taken over the journal.", hint="Update Engram.")
             # Read every time: another process may have written since.
             last = driver.execute(LAST).fetchone()
             position, previous = (int(last[0]), bytes(last[1])) if last else (0, GENESIS)
-            rows, results = [], []
-            salts = _salts(sum(len(batch.drafts) for batch in group))
-            for batch in group:
-                first = position + 1
-                for draft in batch.drafts:
-                    position += 1
-                    row = new_row(previous, next(salts), position, *draft)
-                    previous = row.hash
-                    rows.append(_bound(row))
-                results.append(tuple(range(first, position + 1)))
-            driver.executemany(INSERT, rows)
+            driver.executemany(INSERT, bound_rows(previous, position, salts, drafts))
+        results = []
+        for batch in group:
+            first, position = position + 1, position + len(batch.drafts)
+            results.append(tuple(range(first, position + 1)))
+        set_mark(self._lock, position)
         return results
 
     def _refuse_a_lost_file(self) -> None:
@@ -219,15 +211,3 @@ class Writer:
                 "The journal was removed or replaced while it was open.",
                 hint="Run `engram recover`, then start again.",
             )
-
-
-def _bound(row: Row) -> tuple[Any, ...]:
-    """A row as parameters. The driver takes bytearray as it is and asks adapters about every bytes (1 µs each)."""
-    *plain, salt, digest, previous, seal = row
-    return (*plain, bytearray(salt or b""), bytearray(digest), bytearray(previous), bytearray(seal))
-
-
-def _salts(count: int) -> Iterator[bytes]:
-    """Fresh salts, from one call of the random number generator."""
-    random = secrets.token_bytes(SALT_BYTES * count)
-    return (random[start : start + SALT_BYTES] for start in range(0, len(random), SALT_BYTES))

@@ -7,7 +7,6 @@ import json
 import math
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -16,12 +15,9 @@ import pydantic
 from anyio.streams.memory import MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
-from engram_runtime.ids import session_id
-from engram_runtime.journal.records import Verdict
 from engram_runtime.mcp.front import RequestKey, key_of
+from engram_runtime.mcp.opened import OpenHome
 from engram_runtime.mcp.server import build_server
-from engram_runtime.mcp.unsupervised import UnsupervisedSession, lost_sessions
-from engram_runtime.runtime import Runtime
 
 Inbound = SessionMessage | Exception
 STOP_SECONDS = 2.0
@@ -31,12 +27,9 @@ STOP_SECONDS = 2.0
 class Backend:
     """One SDK server over memory streams. `deliver(line, key)` takes each message for the client."""
 
-    def __init__(self, home: Path, project: str, deliver: Callable[[bytes, RequestKey | None], None]) -> None:
-        """Open the home. Raises StoreUnavailable, SettingsError."""
-        name = session_id()
-        self._runtime = Runtime.open(home, project=project, session=name)
-        self._session = UnsupervisedSession(self._runtime, name, Path.cwd())
-        self._server = build_server(self._runtime, self._session.context())
+    def __init__(self, opened: OpenHome, deliver: Callable[[bytes, RequestKey | None], None]) -> None:
+        self._opened = opened
+        self._server = build_server(opened.runtime, opened.context)
         self._deliver = deliver
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbound: MemoryObjectSendStream[Inbound] | None = None
@@ -44,7 +37,6 @@ class Backend:
 
     def serve(self, ready: Callable[[], None]) -> None:
         """Run until `end`; calls `ready` once messages can be taken."""
-        lost_sessions(self._runtime)
         try:
             anyio.run(self._serve, ready)
         finally:
@@ -62,15 +54,11 @@ class Backend:
 
     def end(self, signal: int | None) -> None:
         """Record why it ended (None: the client closed its end), then stop and close the home."""
-        if signal is None:
-            verdict = Verdict(kind="user_quit", evidence=("the MCP client closed the connection",))
-        else:
-            verdict = Verdict(kind="killed", signal=signal, evidence=(f"signal {signal} to the MCP server",))
-        self._session.end(verdict)
+        self._opened.end(signal)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._close)
             self._served.wait(STOP_SECONDS)
-        self._runtime.close()
+        self._opened.runtime.close()
 
     async def _serve(self, ready: Callable[[], None]) -> None:
         # Unbounded: what the client sent is in memory already, and messages must keep their order.

@@ -58,10 +58,14 @@ class Tool:
 def tools() -> dict[str, Tool]:
     """All tools by name, in the order they are shown."""
     from engram_runtime.mcp.continuity_tools import CONTINUITY_TOOLS
+    from engram_runtime.mcp.execution_tools import EXECUTION_TOOLS
+    from engram_runtime.mcp.health import HEALTH_TOOLS
     from engram_runtime.mcp.memory_tools import MEMORY_TOOLS
+    from engram_runtime.mcp.recovery_tools import RECOVERY_TOOLS
     from engram_runtime.mcp.task_tools import TASK_TOOLS
 
-    return {tool.name: tool for tool in (*TASK_TOOLS, *CONTINUITY_TOOLS, *MEMORY_TOOLS)}
+    shown = (*TASK_TOOLS, *CONTINUITY_TOOLS, *MEMORY_TOOLS, *HEALTH_TOOLS, *EXECUTION_TOOLS, *RECOVERY_TOOLS)
+    return {tool.name: tool for tool in shown}
 
 
 @cache
@@ -79,7 +83,11 @@ def version() -> str:
 def card() -> dict[str, Any]:
     """Who the server is and what it can do, as the SDK puts it on the wire."""
     return {
-        "capabilities": {"tools": {"listChanged": False}},
+        "capabilities": {
+            "prompts": {"listChanged": False},
+            "resources": {"listChanged": False, "subscribe": False},
+            "tools": {"listChanged": False},
+        },
         "instructions": INSTRUCTIONS,
         "serverInfo": {"name": NAME, "title": TITLE, "version": version()},
     }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from engram_runtime.errors import NotFound
+from engram_runtime.errors import NotFound, StoreError
 from engram_runtime.journal.events import Event, TaskAttached
 from engram_runtime.journal.records import CheckpointReason
+from engram_runtime.mcp.nudge import DriftWatch
 from engram_runtime.state.views import CheckpointView, TaskView
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 CheckpointWriter = Callable[[CheckpointReason, str, int | None], CheckpointView | None]
 """(reason, trigger, trigger_position) → the checkpoint of the session's task; None: nothing changed."""
+
+
+MOST_PAIRS = 12
+"""Pairs of texts one call may have compared by meaning: each takes some 10 ms."""
 
 
 def _nothing(*_: Any) -> None:
@@ -44,6 +50,25 @@ class ToolContext:
     on_listed: Callable[[str], None] = _nothing
     on_task: Callable[[int], None] = _nothing
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    drift: DriftWatch = field(default_factory=DriftWatch)
+
+
+class Meaning:
+    """Compares texts by meaning, as far as the embedder is ready (a `likeness.Alike`), for `MOST_PAIRS` pairs."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._memory = runtime.memory
+        self._left = MOST_PAIRS
+        self.by = "words"
+        """How texts were compared, for the answer."""
+
+    def __call__(self, one: str, other: str) -> float | None:
+        """Cosine similarity; None where no model is ready, or enough was asked."""
+        self._left -= 1
+        cosine = self._memory.cosine(one, other) if self._left >= 0 else None
+        if cosine is not None:
+            self.by = "words and meaning"
+        return cosine
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +84,26 @@ class Call:
         """Append events for the calling session; durable on return."""
         return self.runtime.append(*events, session=self.context.session, project=self.context.project)
 
+    def note(self, *events: Event) -> None:
+        """As `record`, for what only accompanies an answer: a home that refuses writes can still be read."""
+        with contextlib.suppress(StoreError):
+            self.record(*events)
+
     def user(self, given: str) -> str:
         """The user meant: the host's, where the agent left the default."""
         return self.context.user if given == "default" else given
 
     def task(self, task: int) -> TaskView:
-        """A task of this project. Raises NotFound that says where to look."""
+        """A task of this project; one that was taken over also by the number it had elsewhere, where no task of this
+        project has it. Raises NotFound that says where to look.
+        """
+        project = self.context.project
         found = self.runtime.state.task(task)
-        if found is None or found.project != self.context.project:
+        if found is None or found.project != project:
+            former = self.runtime.state.imported_id("task", task, project)
+            renumbered = self.runtime.state.task(former) if former is not None else None
+            found = renumbered if renumbered is not None and renumbered.project == project else found
+        if found is None or found.project != project:
             reason = "does not exist" if found is None else "belongs to another project"
             raise NotFound(f"Task {task} {reason}.", hint="Call list_tasks to see the tasks of this project.")
         return found
@@ -118,6 +155,10 @@ class Call:
         if max(said, default=0) <= (latest.id if latest else 0):
             return latest
         return self._write(task, "AUTO_SAVE", None, debounce=False) or latest
+
+    def first_checkpoint(self, task: TaskView, position: int) -> CheckpointView | None:
+        """A checkpoint of a task that takes over from another, so that it can be restored from its first moment."""
+        return self._write(task, "PLAN_UPDATE", position, debounce=False)
 
     def _write(
         self, task: TaskView, reason: CheckpointReason, position: int | None, *, debounce: bool

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from engram_runtime.continuity.continuation import continuity_score
 from engram_runtime.continuity.interruptions import intelligence
-from engram_runtime.errors import NotFound
+from engram_runtime.continuity.lineage import failures_of_all_attempts
+from engram_runtime.continuity.metrics import ContinuityScore, score
+from engram_runtime.errors import NotFound, StoreError
 from engram_runtime.journal.events import (
     CheckpointRestored,
     HandoffRecorded,
@@ -20,7 +22,7 @@ from engram_runtime.journal.records import CheckpointReason, JSONObject, Prohibi
 from engram_runtime.mcp.catalogue import Tool
 from engram_runtime.mcp.context import Call
 from engram_runtime.mcp.described import kind_of, package
-from engram_runtime.mcp.schema import Answer, Arguments, Id, Text
+from engram_runtime.mcp.schema import BRIEF, Answer, Arguments, Id, Text
 from engram_runtime.state.views import CheckpointView, FailureView, MemoryRow, TaskView
 
 RestoreMode = Literal["FULL", "SELECTIVE", "NONE"]
@@ -62,10 +64,21 @@ class SessionHandoff(Arguments, frozen=True, kw_only=True):
     next_steps: tuple[str, ...] = ()
     must_not_redo: Annotated[
         tuple[str | Forbidden, ...],
-        Meta(description="reason e.g. already_completed, failed_dont_retry, user_forbidden"),
+        Meta(
+            extra_json_schema={
+                BRIEF: {
+                    "type": "array",
+                    "items": {"type": ["string", "object"]},
+                    "description": "texts or {action, reason, scope, expires_at}",
+                }
+            }
+        ),
     ] = ()
     must_preserve: tuple[str, ...] = ()
-    working_set: WorkedWith | None = None
+    working_set: Annotated[
+        WorkedWith | None,
+        Meta(extra_json_schema={BRIEF: {"type": "object", "description": "{files, tools, artifacts}"}}),
+    ] = None
     user_id: str = "default"
     task_id: Id | None = None
 
@@ -74,7 +87,7 @@ class RestoreCheckpoint(Arguments, frozen=True, kw_only=True):
     """Parameters of restore_checkpoint."""
 
     task_id: Id
-    version: Annotated[Id, Meta(description="default: the latest")] | None = None
+    version: Id | None = None
     memory_restore_mode: RestoreMode = "SELECTIVE"
     user_id: str = "default"
 
@@ -99,7 +112,7 @@ class ReportInterruption(Arguments, frozen=True, kw_only=True):
 class HandedOff(Answer, frozen=True, kw_only=True):
     """Answer of session_handoff."""
 
-    LISTED = ("result", "memory_id", "task_id", "checkpoint_version")
+    LISTED = ("memory_id",)
     result: str
     memory_id: int
     task_id: int | None
@@ -111,7 +124,7 @@ class HandedOff(Answer, frozen=True, kw_only=True):
 class Restored(Answer, frozen=True, kw_only=True):
     """Answer of restore_checkpoint."""
 
-    LISTED = ("task_id", "version", "continuation", "related_memories", "related_failures")
+    LISTED = ("continuation",)
     task_id: int
     version: int
     kind: str
@@ -130,6 +143,7 @@ class Restored(Answer, frozen=True, kw_only=True):
 class Checkpoints(Answer, frozen=True, kw_only=True):
     """Answer of list_checkpoints."""
 
+    LISTED = ("checkpoints",)
     task_id: int
     checkpoints: list[JSONObject]
     total: int
@@ -138,6 +152,7 @@ class Checkpoints(Answer, frozen=True, kw_only=True):
 class Reported(Answer, frozen=True, kw_only=True):
     """Answer of report_interruption."""
 
+    LISTED = ("intelligence",)
     ok: bool
     reason: str
     result: str
@@ -186,7 +201,7 @@ def restore_checkpoint(call: Call, given: RestoreCheckpoint) -> Restored:
     task = call.task(given.task_id)
     if given.version is None:
         # What was said since the last checkpoint (debounced, or the writer died) must not be missing.
-        checkpoint = call.checkpoint_of_what_was_said(task)
+        checkpoint = _newest(call, task)
     else:
         checkpoint = call.runtime.state.checkpoint_version(task.id, given.version)
     if checkpoint is None:
@@ -195,15 +210,15 @@ def restore_checkpoint(call: Call, given: RestoreCheckpoint) -> Restored:
     if checkpoint.parent_version is not None:
         parent = call.runtime.state.checkpoint_version(task.id, checkpoint.parent_version)
     if task.status in _OPEN:
-        call.attach(task.id)
-    call.record(
+        # A home that refuses writes can still be restored from.
+        with contextlib.suppress(StoreError):
+            call.attach(task.id)
+    call.note(
         CheckpointRestored(task=task.id, checkpoint=checkpoint.id, mode=given.memory_restore_mode, to="agent")
     )
-    score = (
-        continuity_score(checkpoint.content, parent.content if parent else None)
-        if checkpoint.content
-        else None
-    )
+    compared = None
+    if checkpoint.content is not None and parent is not None and parent.content is not None:
+        compared = score(parent.content, checkpoint.content)
     mode = given.memory_restore_mode
     rows = call.runtime.memory.rows(task=task.id, limit=200) if mode != "NONE" else []
     chosen = [
@@ -215,11 +230,20 @@ def restore_checkpoint(call: Call, given: RestoreCheckpoint) -> Restored:
         source_session_id=checkpoint.session,
         memory_restore_mode=mode,
         related_memories=[_related(row) for row in chosen[: MOST_MEMORIES[mode]]],
-        related_failures=[_failure(row) for row in call.runtime.state.failures(task=task.id, limit=10)],
+        related_failures=[
+            _failure(row) for row in failures_of_all_attempts(call.runtime.state, task.id)[:10]
+        ],
         memory_filter_applied=_filter_in_words(mode),
-        continuity_score=msgspec.to_builtins(score) if score else {},
+        continuity_score=msgspec.to_builtins(compared or ContinuityScore()),
         **package(checkpoint, call.now),
     )
+
+
+def _newest(call: Call, task: TaskView) -> CheckpointView | None:
+    try:
+        return call.checkpoint_of_what_was_said(task)
+    except StoreError:
+        return call.runtime.state.checkpoint_version(task.id)
 
 
 def list_checkpoints(call: Call, given: ListCheckpoints) -> Checkpoints:
@@ -330,14 +354,14 @@ def _said(texts: tuple[str, ...]) -> tuple[str, ...]:
 CONTINUITY_TOOLS: tuple[Tool, ...] = (
     Tool(
         "session_handoff",
-        "Leave what the next session needs: before ending, when context runs low, at milestones.",
+        "What the next session needs; before ending or at low context.",
         SessionHandoff,
         HandedOff,
         session_handoff,
     ),
     Tool(
         "restore_checkpoint",
-        "Continue a task: goal, done, in progress, what must not be redone, files. Before other work on it.",
+        "Continue a task: done, open, what must not be redone. Call it first.",
         RestoreCheckpoint,
         Restored,
         restore_checkpoint,
@@ -352,7 +376,7 @@ CONTINUITY_TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "report_interruption",
-        "Say that work is being cut off; answers what it means for going on.",
+        "Say that work is being cut off.",
         ReportInterruption,
         Reported,
         report_interruption,

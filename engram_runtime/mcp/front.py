@@ -99,6 +99,18 @@ class Front:
                     return
         self._write(line)
 
+    def answered(self, key: RequestKey | None, reply: dict[str, Any]) -> None:
+        """The reply to a request that the SDK does not see; nothing if it was cancelled meanwhile."""
+        with self._guard:
+            if key is None or self._open.pop(key, None) is None:
+                return
+        self._write(_line(reply))
+
+    @property
+    def era(self) -> str:
+        """How the client began: "handshake", "modern" (no handshake), "unusual", "" before it did."""
+        return self._era or ""
+
     @property
     def outstanding(self) -> int:
         """Requests without an answer."""
@@ -168,7 +180,7 @@ class Front:
             if self._era == "handshake" and (method != "initialize" or not _is_initialize(params)):
                 self._era = "unusual"
         if self._era == "modern":
-            return _modern(method, params) if modern and isinstance(meta, dict) and _is_modern(meta) else None
+            return _modern(method, params) if modern and isinstance(meta, dict) and is_modern(meta) else None
         if self._era != "handshake" or modern:
             return None
         if method == "initialize":
@@ -196,7 +208,8 @@ def _is_initialize(params: dict[str, Any]) -> bool:
     )
 
 
-def _is_modern(meta: dict[str, Any]) -> bool:
+def is_modern(meta: dict[str, Any]) -> bool:
+    """Whether a request's `_meta` is that of a client without a handshake, in the version known here."""
     client = meta.get(META_CLIENT)
     named = client is None or (
         isinstance(client, dict)

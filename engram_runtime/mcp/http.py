@@ -1,26 +1,31 @@
-"""The tools over streamable HTTP: an ASGI app to mount in a supervisor, and `engram mcp --http PORT` on its own."""
+"""The tools over streamable HTTP: an ASGI app to mount in a supervisor, `engram mcp --http PORT` on its own, and
+`engram-http`, which serves mcp-engram's REST routes beside it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hmac
+import ipaddress
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engram_runtime.errors import StoreUnavailable, UsageError
 from engram_runtime.ids import session_id, token
 from engram_runtime.journal.records import Verdict
+from engram_runtime.mcp.rest import HEALTH_PATHS, build_rest_app, failure
 from engram_runtime.mcp.server import MCPServer, build_server
 from engram_runtime.mcp.unsupervised import UnsupervisedSession, lost_sessions
 from engram_runtime.paths import HomeFiles, make_private_file, make_private_folder, prepare_home
@@ -34,16 +39,20 @@ STOP_SECONDS = 2
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def build_http_app(server: MCPServer, port: int, extra_hosts: Sequence[str] = ()) -> Starlette:
-    """The server's streamable HTTP app. Host must be loopback with this port, or one of `extra_hosts`; an Origin,
-    where a browser sends one, must be loopback with this port. The bearer token is the caller's to check.
+def build_http_app(
+    server: MCPServer, port: int, extra_hosts: Sequence[str] = (), *, any_host: bool = False
+) -> Starlette:
+    """The server's streamable HTTP app. Host must be loopback with this port, or one of `extra_hosts` (unless
+    `any_host`: it is reached under names nobody can know here); an Origin, where a browser sends one, must be loopback
+    with this port. The bearer token is the caller's to check.
 
     It serves the path /mcp while its lifespan is entered (`app.router.lifespan_context(app)`, in one task). Stateless:
     no session of the protocol is kept, so a client never meets a forgotten one, and none piles up.
     """
     security = TransportSecuritySettings(
-        allowed_hosts=[*(f"{host}:{port}" for host in _LOOPBACK), *extra_hosts],
-        allowed_origins=[f"http://{host}:{port}" for host in _LOOPBACK],
+        enable_dns_rebinding_protection=not any_host,
+        allowed_hosts=[*_own_hosts(port), *extra_hosts],
+        allowed_origins=[f"http://{host}" for host in _own_hosts(port)],
     )
     return server.streamable_http_app(
         streamable_http_path=PATH,
@@ -54,25 +63,59 @@ def build_http_app(server: MCPServer, port: int, extra_hosts: Sequence[str] = ()
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What is served, and to whom. `name` is the command as people know it; `on_ready(url)` is called once requests
+    are taken. Without a token only a loopback address may be served.
+    """
+
+    name: str = "engram mcp"
+    host: str = "127.0.0.1"
+    port: int = 0
+    rest: bool = False
+    needs_token: bool = True
+    on_ready: Callable[[str], None] | None = None
+
+
 def serve_http(home: Path, project: str, port: int) -> int:
-    """Serve clients on 127.0.0.1 until a signal comes; the exit code (128 + signal). Port 0: any free one.
+    """The MCP server alone on 127.0.0.1; see `serve`. Port 0: any free one."""
+    return serve(home, project, Service(port=port))
+
+
+def serve(home: Path, project: str, service: Service) -> int:
+    """Serve clients until a signal comes; the exit code (128 + signal).
 
     Address and token file (`<home>/run/mcp-token`, 0600) are said on stderr. Raises UsageError where the port is
-    taken, StoreUnavailable.
+    taken, the host is not one of this machine, or other machines would be served without a token; StoreUnavailable.
     """
-    try:
-        listening = _listen(port)
-    except OSError as error:
-        raise UsageError(f"Port {port}: {error.strerror}.", hint="Choose another one.") from error
+    if not service.needs_token and not is_loopback(service.host):
+        raise UsageError(
+            f"{service.host} can be reached from other machines, and --no-token would let anyone in.",
+            hint="Leave --no-token or --host out.",
+        )
+    listening = listen(service.host, service.port)
     name = session_id()
     with listening, Runtime.open(home, project=project, session=name) as runtime:
         file, secret = access_token(home)
-        bound = int(listening.getsockname()[1])
+        port = int(listening.getsockname()[1])
         session = UnsupervisedSession(runtime, name, Path.cwd())
         lost_sessions(runtime)
-        app = build_http_app(build_server(runtime, session.context()), bound)
-        said = f"engram mcp: http://127.0.0.1:{bound}{PATH}, bearer token in {file}\n"
-        got = asyncio.run(_serve_until_signal(_Guarded(app, secret), app, listening, said))
+        context = session.context()
+        any_host = not is_loopback(service.host)
+        shown = f"[{service.host}]" if ":" in service.host else service.host
+        app = build_http_app(build_server(runtime, context), port, [f"{shown}:{port}"], any_host=any_host)
+        rest = build_rest_app(runtime, context) if service.rest else None
+        hosts = None if any_host else frozenset([*_own_hosts(port), f"{shown}:{port}"])
+        guarded = _Guarded(app, rest, secret if service.needs_token else None, hosts)
+        url = f"http://{shown}:{port}"
+
+        def ready() -> None:
+            sys.stderr.write(_announcement(service, url, file))
+            sys.stderr.flush()
+            if service.on_ready is not None:
+                service.on_ready(url)
+
+        got = asyncio.run(_serve_until_signal(guarded, app, listening, ready))
         session.end(Verdict(kind="killed", signal=got, evidence=(f"signal {got} to the MCP server",)))
     return 128 + got
 
@@ -108,28 +151,55 @@ class _Uvicorn(uvicorn.Server):
 
 
 class _Guarded:
-    """The app behind its bearer token."""
+    """The apps behind their door: Host, Origin, bearer token."""
 
-    def __init__(self, app: Starlette, secret: str) -> None:
+    def __init__(
+        self, app: Starlette, rest: Starlette | None, secret: str | None, hosts: frozenset[str] | None
+    ) -> None:
+        """`secret` None: nobody needs a token; `hosts` None: any Host is taken."""
         self._app = app
-        self._expected = f"Bearer {secret}".encode()
+        self._rest = rest
+        self._expected = None if secret is None else f"Bearer {secret}".encode()
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; 404 elsewhere than at the tools' path, 401 without the token."""
+        """Serve one request. 421 wrong Host, 403 foreign Origin, 401 without the token, 404 elsewhere."""
         if scope["type"] != "http":
             return
-        answer: Response | None = None
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        if scope["path"] != PATH:
-            answer = JSONResponse({"error": f"Nothing here: the tools are at {PATH}."}, 404)
-        elif not hmac.compare_digest(given, self._expected):
-            answer = JSONResponse(
-                {"error": "Wrong or missing bearer token."}, 401, {"WWW-Authenticate": "Bearer"}
-            )
-        await (answer or self._app)(scope, receive, send)
+        headers = dict(scope["headers"])
+        known = self._expected is None or hmac.compare_digest(
+            headers.get(b"authorization", b""), self._expected
+        )
+        await (self._refusal(scope["path"], headers, known) or self._app_at(scope, known))(
+            scope, receive, send
+        )
+
+    def _refusal(self, path: str, headers: dict[bytes, bytes], known: bool) -> Response | None:
+        if self._hosts is not None:
+            origin = headers.get(b"origin", b"").decode("latin-1")
+            if headers.get(b"host", b"").decode("latin-1").lower() not in self._hosts:
+                return failure(421, "wrong_host", "This server answers under its loopback address only.")
+            if origin and origin.lower().removeprefix("http://") not in self._hosts:
+                return failure(403, "foreign_origin", "Pages of other origins are not served.")
+        if not known and not (self._rest is not None and path in HEALTH_PATHS):
+            line = "Wrong or missing bearer token."
+            return failure(401, "no_token", line, {"WWW-Authenticate": "Bearer"})
+        return None
+
+    def _app_at(self, scope: Scope, known: bool) -> ASGIApp:
+        if scope["path"].rstrip("/") == PATH:
+            scope["path"] = PATH
+            return self._app
+        if self._rest is not None and (scope["path"].startswith("/v1/") or scope["path"] in HEALTH_PATHS):
+            scope.setdefault("state", {})["known"] = known
+            return self._rest
+        where = f"{PATH} and under /v1 (GET /v1/tools)" if self._rest is not None else PATH
+        return failure(404, "not_found", f"Nothing here: the tools are at {where}.")
 
 
-async def _serve_until_signal(guarded: _Guarded, app: Starlette, listening: socket.socket, said: str) -> int:
+async def _serve_until_signal(
+    guarded: _Guarded, app: Starlette, listening: socket.socket, ready: Callable[[], None]
+) -> int:
     loop = asyncio.get_running_loop()
     received: list[int] = []
     config = uvicorn.Config(
@@ -144,20 +214,50 @@ async def _serve_until_signal(guarded: _Guarded, app: Starlette, listening: sock
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop, number)
     async with app.router.lifespan_context(app):
-        sys.stderr.write(said)
-        sys.stderr.flush()
+        ready()
         await server.serve(sockets=[listening])
     return received[0] if received else signal.SIGTERM
 
 
-def _listen(port: int) -> socket.socket:
-    # The protocol is named, since asyncio sets TCP_NODELAY only where it is: without it an answer waits 40 ms.
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+def _announcement(service: Service, url: str, file: Path) -> str:
+    access = f"bearer token in {file}" if service.needs_token else "no token needed on this machine"
+    lines = [f"{service.name}: {url}{PATH}, {access}"]
+    if service.rest:
+        lines.append(f"{service.name}: REST at {url}/v1 (GET {url}/v1/tools lists it)")
+    if not is_loopback(service.host):
+        lines.append(f"{service.name}: other machines can reach this, and what they send is not encrypted")
+    return "\n".join(lines) + "\n"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises UsageError: the port is taken, the host is not one of this machine."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # The protocol is named, since asyncio sets TCP_NODELAY only where it is: without it an answer waits 40 ms.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except OSError as error:
+        raise UsageError(
+            f"Host {host}: {error.strerror}.", hint="Choose an address of this machine."
+        ) from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
+        listening.bind(address)
         listening.listen(128)
-    except OSError:
+    except OSError as error:
         listening.close()
-        raise
+        raise UsageError(f"Port {port} at {host}: {error.strerror}.", hint="Choose another one.") from error
     return listening
+
+
+def _own_hosts(port: int) -> list[str]:
+    return [f"{host}:{port}" for host in _LOOPBACK]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,22 +10,23 @@ from msgspec import Meta
 from engram_runtime.continuity.interruptions import pins
 from engram_runtime.journal.events import Category
 from engram_runtime.journal.records import Checkpoint, JSONObject
-from engram_runtime.mcp.catalogue import Tool, version
+from engram_runtime.mcp.catalogue import Tool
 from engram_runtime.mcp.context import Call
 from engram_runtime.mcp.schema import LONGEST_CONTENT, Answer, Arguments, Id, Share, Text
-from engram_runtime.paths import HomeFiles
+from engram_runtime.mcp.upkeep_tools import UPKEEP_TOOLS
+from engram_runtime.memory.results import StoreResult
 from engram_runtime.state.views import HandoffView, MemoryRow
 
 MOST_RECALLED = 50
 
 
 class RecallMemory(Arguments, frozen=True, kw_only=True):
-    """`session_id` is taken for compatibility: the session is known from the connection."""
+    """With `session_id`, what is found is booked on that session too, for session_outcome."""
 
     query: Text
     user_id: str = "default"
     top_k: Annotated[int, Meta(ge=1, le=MOST_RECALLED)] = 5
-    session_id: str | None = None
+    session_id: Text | None = None
     memory_type: Literal["all", "handoff", "failure", "progress"] = "all"
 
 
@@ -48,19 +48,10 @@ class UpdateMemory(Arguments, frozen=True, kw_only=True):
     importance: Share | None = None
 
 
-class AskStats(Arguments, frozen=True, kw_only=True):
-    """Parameters of memory_stats."""
-
-    user_id: str = "default"
-
-
-class AskHealth(Arguments, frozen=True, kw_only=True):
-    """get_runtime_health takes nothing."""
-
-
 class Recalled(Answer, frozen=True, kw_only=True):
     """Answer of recall_memory; `pinned` holds what to know and do first."""
 
+    LISTED = ("pinned", "memories")
     pinned: list[JSONObject]
     memoriesFound: int  # noqa: N815 - mcp-engram's key
     memories: list[JSONObject]
@@ -68,10 +59,16 @@ class Recalled(Answer, frozen=True, kw_only=True):
 
 
 class Stored(Answer, frozen=True, kw_only=True):
-    """Answer of store_memory."""
+    """Answer of store_memory; `superseded` are memories that stay, but below this one."""
 
+    LISTED = ("memory_id",)
     result: str
     memory_id: int
+    outcome: Literal["stored", "reinforced", "superseded", "merged"]
+    superseded: list[int]
+    below: int | None
+    why: str
+    compared: bool
 
 
 class Updated(Answer, frozen=True, kw_only=True):
@@ -80,46 +77,18 @@ class Updated(Answer, frozen=True, kw_only=True):
     result: str
 
 
-class Stats(Answer, frozen=True, kw_only=True):
-    """Answer of memory_stats."""
-
-    LISTED = ("total", "categories", "engineering", "index")
-    total: int
-    categories: dict[str, int]
-    avg_strength: float
-    last_maintenance: str | None
-    fts_available: bool
-    engineering: JSONObject
-    index: JSONObject
-
-
-class Health(Answer, frozen=True, kw_only=True):
-    """Answer of get_runtime_health: mcp-engram's keys, told of this store."""
-
-    LISTED = ("ok", "advice", "readonly", "counts")
-    ok: bool
-    advice: list[str]
-    db_path: str
-    db_exists: bool
-    event_dir: str
-    residue_files: list[str]
-    backups: JSONObject
-    snapshots: JSONObject
-    event_kinds: dict[str, int]
-    event_max_seq: int
-    meta: JSONObject
-    counts: dict[str, int]
-    readonly: bool
-    embedding_stale: bool
-
-
 def recall_memory(call: Call, given: RecallMemory) -> Recalled:
     """What earlier sessions learned; the latest hand-off leads, and open interruptions say what to do."""
     from engram_runtime.mcp.unsupervised import lost_sessions
 
     user = call.user(given.user_id)
     found = call.runtime.memory.recall(
-        given.query, k=given.top_k, user=user, project=call.context.project, memory_type=given.memory_type
+        given.query,
+        k=given.top_k,
+        user=user,
+        project=call.context.project,
+        memory_type=given.memory_type,
+        session=given.session_id or call.context.session,
     )
     pinned = pins(
         call.runtime.state,
@@ -130,7 +99,14 @@ def recall_memory(call: Call, given: RecallMemory) -> Recalled:
         lost=lost_sessions(call.runtime),
     )
     handoffs = call.runtime.state.handoffs(project=call.context.project, user=user, limit=1)
-    memories = [_recalled(call, hit.memory, hit.strength, hit.similarity, hit.score) for hit in found.hits]
+    memories = [
+        {
+            **_recalled(call, hit.memory, hit.strength, hit.similarity, hit.score),
+            "why": list(hit.why),
+            "age_days": round(hit.age_days, 1),
+        }
+        for hit in found.hits
+    ]
     if handoffs and given.memory_type in ("all", "handoff"):
         memories = _with_handoff_first(call, memories, handoffs[0])
     return Recalled(
@@ -152,112 +128,43 @@ def store_memory(call: Call, given: StoreMemory) -> Stored:
         metadata=given.metadata or {},
         task=task.id if task else None,
     )
-    said = "Known already: strengthened" if kept.outcome == "reinforced" else "Stored"
-    return Stored(result=f"{said} as memory {kept.memory}.", memory_id=kept.memory)
+    return Stored(
+        result=_became(kept),
+        memory_id=kept.memory,
+        outcome="stored" if kept.outcome == "updated" else kept.outcome,
+        superseded=list(kept.superseded),
+        below=kept.below,
+        why=kept.why,
+        compared=not kept.pending,
+    )
 
 
 def update_memory(call: Call, given: UpdateMemory) -> Updated:
     """New wording of a memory; the earlier wording stays in the journal."""
-    kept = call.runtime.memory.update(given.memory_id, given.new_content, given.importance)
+    memory = call.runtime.memory.row(given.memory_id)
+    # One that was taken over answers to the number it had there, where no memory here has it.
+    former = (
+        None if memory else call.runtime.state.imported_id("memory", given.memory_id, call.context.project)
+    )
+    kept = call.runtime.memory.update(former or given.memory_id, given.new_content, given.importance)
     return Updated(result=f"Memory {kept.memory} updated.")
 
 
-def memory_stats(call: Call, given: AskStats) -> Stats:
-    """Figures about the memories, failures and features of this project."""
-    user, project = call.user(given.user_id), call.context.project
-    stats = call.runtime.memory.stats(user=user, project=project)
-    failures = call.runtime.state.failures(project=project, user=user, limit=100_000)
-    features = call.runtime.state.progress(project=project, user=user)
-    return Stats(
-        total=stats.total,
-        categories=stats.by_category,
-        avg_strength=stats.avg_strength,
-        last_maintenance=None,
-        fts_available=True,
-        engineering={
-            "failures": {
-                "total": len(failures),
-                "by_component": dict(Counter(failure.component for failure in failures)),
-                "by_severity": dict(Counter(failure.severity for failure in failures)),
-            },
-            "features": {
-                "total_tracked": len(features),
-                "active": {
-                    row.feature: {"status": row.status, "completion": row.completion}
-                    for row in features
-                    if row.status != "done"
-                },
-            },
-        },
-        index={
-            "by_type": stats.by_type,
-            "strength_histogram": list(stats.strength_histogram),
-            "superseded": stats.superseded,
-            "recalls": stats.recalls,
-            "hit_rate": stats.hit_rate,
-            "rows_without_vector": stats.lag,
-            "embedder": stats.embedder,
-            "model": stats.model,
-            "bytes": stats.bytes_on_disk,
-        },
-    )
-
-
-def get_runtime_health(call: Call, given: AskHealth) -> Health:
-    """Whether what agents say is being kept."""
-    health = call.runtime.health()
-    files = HomeFiles(call.runtime.home)
-    counts = call.runtime.state.counts()
-    stats = call.runtime.memory.stats(user=call.context.user)
-    session = call.runtime.state.session(call.context.session) if call.context.session else None
-    advice = [f"{health.problem} {health.hint}".strip()] if health.problem else []
-    if health.unknown_kinds:
-        advice.append("A newer Engram wrote to this home; update this one to see all of it.")
-    return Health(
-        ok=health.writable and not health.problem,
-        advice=advice,
-        db_path=str(files.journal),
-        db_exists=files.journal.exists(),
-        event_dir=str(files.archive),
-        residue_files=[],
-        backups=_archives(files),
-        snapshots={
-            "dir": str(files.state.parent),
-            "count": int(files.state.exists()),
-            "latest_seq": health.state_position,
-            "latest_path": str(files.state) if files.state.exists() else None,
-            "latest_size_bytes": files.state.stat().st_size if files.state.exists() else 0,
-        },
-        event_kinds={name: count for name, count in counts.items() if name != "events"},
-        event_max_seq=health.journal_position,
-        meta={
-            "schema_version": files.state.stem.rpartition(".v")[2],
-            "engram_version": version(),
-            "sqlite_version": health.sqlite_version,
-            "sqlite_driver": health.driver,
-            "duckdb_version": "",
-            "embedding_model": stats.model,
-            "embedding_dim": "",
-            "embedding_state": stats.embedder,
-            "embedding_stale": str(stats.lag > 0).lower(),
-            "memory_position": health.memory_position,
-            "last_boot_at": session.started_at if session else None,
-        },
-        counts={name: counts.get(name, 0) for name in ("memories", "tasks", "checkpoints", "sessions")},
-        readonly=not health.writable,
-        embedding_stale=stats.lag > 0,
-    )
-
-
-def _archives(files: HomeFiles) -> JSONObject:
-    sealed = sorted(files.archive.glob("*.jsonl.gz")) if files.archive.is_dir() else []
-    return {
-        "dir": str(files.archive),
-        "live_count": int(files.journal.exists()),
-        "archive_count": len(sealed),
-        "retain": -1,
-        "live_recent": [path.name for path in sealed[-3:]],
-    }
+def _became(kept: StoreResult) -> str:
+    """What happened, in one sentence."""
+    if kept.outcome == "reinforced":
+        return f"Known already: strengthened memory {kept.memory}."
+    others = ", ".join(map(str, kept.superseded))
+    plural = "ies" if len(kept.superseded) > 1 else "y"
+    match kept.outcome:
+        case "superseded":
+            return f"Stored as memory {kept.memory} in place of memor{plural} {others} ({kept.why})."
+        case "merged" if kept.below is not None:
+            return f"Stored as memory {kept.memory} below memory {kept.below}, which says the same and more."
+        case "merged":
+            return f"Stored as memory {kept.memory}, which says what memor{plural} {others} said, and more."
+        case _:
+            return f"Stored as memory {kept.memory}."
 
 
 def _recalled(call: Call, row: MemoryRow, strength: float, similarity: float, score: float) -> JSONObject:
@@ -271,9 +178,11 @@ def _recalled(call: Call, row: MemoryRow, strength: float, similarity: float, sc
         "similarity": round(similarity, 4),
         "score": round(score, 4),
         "metadata": row.metadata,
+        "source": {"by": row.source, "session": row.session, "event": row.id, "at": row.created_at},
     }
     if row.superseded_by is not None:
         entry["superseded_by"] = row.superseded_by
+        entry["superseded_why"] = row.superseded_why
     return entry
 
 
@@ -327,7 +236,7 @@ def _key(text: str) -> str:
 MEMORY_TOOLS: tuple[Tool, ...] = (
     Tool(
         "recall_memory",
-        "What earlier sessions learned. First call of a session: interrupted work and the last hand-off come on top.",
+        "What earlier sessions learned. First call: interrupted work comes on top.",
         RecallMemory,
         Recalled,
         recall_memory,
@@ -335,7 +244,7 @@ MEMORY_TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "store_memory",
-        "Keep a fact, decision or convention that outlives the session; one per call. Nothing secret.",
+        "Keep a fact, decision or convention; one per call. Nothing secret.",
         StoreMemory,
         Stored,
         store_memory,
@@ -348,20 +257,5 @@ MEMORY_TOOLS: tuple[Tool, ...] = (
         update_memory,
         idempotent=True,
     ),
-    Tool(
-        "memory_stats",
-        "Figures about memories, failures and features.",
-        AskStats,
-        Stats,
-        memory_stats,
-        reads=True,
-    ),
-    Tool(
-        "get_runtime_health",
-        "Whether Engram is keeping what it is told.",
-        AskHealth,
-        Health,
-        get_runtime_health,
-        reads=True,
-    ),
+    *UPKEEP_TOOLS,
 )

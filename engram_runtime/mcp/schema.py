@@ -23,6 +23,8 @@ DEEPEST = 12
 """Nesting of metadata."""
 _LARGEST_ID = 2**53 - 1
 
+BRIEF = "brief"
+"""Key of `Meta.extra_json_schema` whose value stands for the whole schema of a parameter in tools/list."""
 Id = Annotated[int, msgspec.Meta(ge=1, le=_LARGEST_ID)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -35,8 +37,8 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what a tool answers; every key is always there.
 
-    `LISTED` names the keys that the schema shows, where that is not all of them: tools/list is paid for in every
-    agent's context.
+    `LISTED` names the keys that tools/list shows, where that is not all of them: the list is paid for in every
+    agent's context. The whole schema is a resource (`engram://tools/{name}`).
     """
 
     LISTED: ClassVar[tuple[str, ...]] = ()
@@ -51,11 +53,17 @@ def input_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def output_schema(kind: type[Answer]) -> dict[str, Any]:
-    """JSON schema of an answer; null is named where it can occur."""
-    schema = _schema(kind, nullable=True)
-    if kind.LISTED:
-        schema["properties"] = {name: schema["properties"][name] for name in kind.LISTED}
-    return schema
+    """JSON schema of an answer as tools/list shows it: the keys an agent goes on with."""
+    return {"type": "object", "required": list(kind.LISTED or _names(kind))}
+
+
+def whole_output_schema(kind: type[Answer]) -> dict[str, Any]:
+    """JSON schema of an answer with all its keys and types; null is named where it can occur."""
+    return {**_schema(kind, nullable=True), "required": _names(kind)}
+
+
+def _names(kind: type[msgspec.Struct]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(kind)]
 
 
 def read_arguments(tool: str, kind: type[_Arguments], given: Mapping[str, Any]) -> _Arguments:
@@ -132,6 +140,8 @@ def _compact(node: Any, parts: Mapping[str, Any], nullable: bool, is_struct: boo
         return [_compact(part, parts, nullable) for part in node]
     if not isinstance(node, dict):
         return node
+    if BRIEF in node:
+        return node[BRIEF]
     if "$ref" in node:
         return _compact(parts[_name(node)], parts, nullable, is_struct=True)
     if "anyOf" in node:
@@ -142,6 +152,8 @@ def _compact(node: Any, parts: Mapping[str, Any], nullable: bool, is_struct: boo
             short[key] = {name: _compact(part, parts, nullable) for name, part in value.items()}
         elif key == "enum":
             short[key] = sorted(value, key=str) if nullable else value
+        elif key == "minimum" and node.get("maximum") == _LARGEST_ID:
+            continue  # an id: that it is positive tells nobody anything
         elif not _is_noise(key, value, is_struct):
             short[key] = _compact(value, parts, nullable)
     if nullable:
@@ -173,7 +185,9 @@ def _is_noise(key: str, value: Any, is_struct: bool) -> bool:
         return value in (None, "", [], {}, ())
     if key in ("items", "additionalProperties") and value in ({"type": "object"}, {"type": "integer"}):
         return True
-    return (key, value) in (("maximum", _LARGEST_ID), ("minLength", 1)) or (key == "required" and not value)
+    return (key, value) in (("maximum", _LARGEST_ID), ("minLength", 1), ("maxLength", LONGEST_CONTENT)) or (
+        key == "required" and not value
+    )
 
 
 def _name(reference: Mapping[str, str]) -> str:

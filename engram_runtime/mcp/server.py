@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
 import mcp_types as types
-import msgspec
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
 
 from engram_runtime.continuity.inert import inert_line
-from engram_runtime.errors import EngramError
-from engram_runtime.mcp import catalogue
+from engram_runtime.errors import EngramError, UsageError
+from engram_runtime.mcp import calling, catalogue, prompts, resources
 from engram_runtime.mcp.context import Call, ToolContext
-from engram_runtime.mcp.schema import read_arguments
 
 if TYPE_CHECKING:
     from engram_runtime.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
+_Read = TypeVar("_Read")
+
 MCPServer = Server[Any]
 """What `build_server` returns. The SDK's high-level server of that name is not used: it puts a handler and rich on
 the root logger, titles on every schema field (three times the size) and its own words before every error."""
-
-_SUMMARISED = (
-    "query",
-    "feature",
-    "error",
-    "summary",
-    "name",
-    "content",
-    "new_content",
-    "reason",
-    "task_id",
-    "memory_id",
-)
 
 
 def build_server(runtime: Runtime, context: ToolContext) -> MCPServer:
@@ -59,6 +47,36 @@ def build_server(runtime: Runtime, context: ToolContext) -> MCPServer:
             run_tool, runtime, context, client, params.name, params.arguments or {}
         )
 
+    async def read(what: str, reading: Callable[[Call], _Read]) -> _Read:
+        return await anyio.to_thread.run_sync(_reading, runtime, context, what, reading)
+
+    async def list_resources(_: Any, __: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
+        found = await read("resources/list", resources.listed)
+        return types.ListResourcesResult(resources=[types.Resource.model_validate(entry) for entry in found])
+
+    async def list_templates(
+        _: Any, __: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        templates = [types.ResourceTemplate.model_validate(entry) for entry in resources.TEMPLATES]
+        return types.ListResourceTemplatesResult(resource_templates=templates)
+
+    async def read_resource(_: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+        mime, text = await read("resources/read", lambda call: resources.read(call, str(params.uri)))
+        content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
+        return types.ReadResourceResult(contents=[content])
+
+    async def list_prompts(_: Any, __: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+        return types.ListPromptsResult(
+            prompts=[types.Prompt.model_validate(entry) for entry in prompts.PROMPTS]
+        )
+
+    async def get_prompt(_: Any, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+        said, text = await read(
+            "prompts/get", lambda call: prompts.prompt_text(call, params.name, params.arguments or {})
+        )
+        message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
+        return types.GetPromptResult(description=said, messages=[message])
+
     return Server(
         catalogue.NAME,
         title=catalogue.TITLE,
@@ -66,7 +84,27 @@ def build_server(runtime: Runtime, context: ToolContext) -> MCPServer:
         instructions=catalogue.INSTRUCTIONS,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        on_list_resources=list_resources,
+        on_list_resource_templates=list_templates,
+        on_read_resource=read_resource,
+        on_list_prompts=list_prompts,
+        on_get_prompt=get_prompt,
     )
+
+
+def _reading(runtime: Runtime, context: ToolContext, what: str, reading: Callable[[Call], _Read]) -> _Read:
+    """Answer what is no tool; a failure is an error of the protocol with one line that says what to do."""
+    try:
+        return reading(Call(runtime, context, what, context.clock()))
+    except EngramError as error:
+        code = types.INVALID_PARAMS if isinstance(error, UsageError) else types.INTERNAL_ERROR
+        raise MCPError(code, str(error), {"code": error.code}) from error
+    except Exception as error:
+        # The boundary to the agent, as in `run_tool`.
+        logger.exception("%s failed", what)
+        raise MCPError(
+            types.INTERNAL_ERROR, f"{what} failed inside Engram ({type(error).__name__})."
+        ) from error
 
 
 def run_tool(
@@ -77,32 +115,12 @@ def run_tool(
     given: Mapping[str, Any],
 ) -> types.CallToolResult:
     """Run one tool. Every failure is a result with `is_error` and one line that says what to do."""
-    tool = catalogue.tools().get(name)
-    if tool is None:
-        known = ", ".join(catalogue.tools())
-        return _failed(f"There is no tool {inert_line(name, 60)!r}. Tools: {known}.")
-    try:
-        arguments = read_arguments(name, tool.arguments, given)
-        context.before_call(*client)
-        context.on_call(name, summary_of(given))
-        return _answered(tool.run(Call(runtime, context, name, context.clock()), arguments))
-    except EngramError as error:
-        return _failed(str(error), getattr(error, "structured", None))
-    except Exception as error:
-        # The boundary to the agent: a fault of ours must not end its session. The journal keeps what was acknowledged.
-        logger.exception("%s failed", name)
-        return _failed(
-            f"{name} failed inside Engram ({type(error).__name__}). Go on without it; `engram doctor` tells more."
-        )
-
-
-def summary_of(given: Mapping[str, Any]) -> str:
-    """A call's main argument as one line, for those who watch."""
-    for name in _SUMMARISED:
-        value = given.get(name)
-        if isinstance(value, (str, int)):
-            return inert_line(str(value), 120)
-    return ""
+    outcome = calling.call_tool(runtime, context, client, name, given)
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=outcome.text)],
+        structured_content=outcome.structured,
+        is_error=outcome.is_error,
+    )
 
 
 def client_of(request: ServerRequestContext[Any, Any]) -> tuple[str, str]:
@@ -110,18 +128,3 @@ def client_of(request: ServerRequestContext[Any, Any]) -> tuple[str, str]:
     params = request.session.client_params
     info = params.client_info if params is not None else None
     return (inert_line(info.name, 60), inert_line(info.version, 40)) if info is not None else ("", "")
-
-
-def _answered(answer: Any) -> types.CallToolResult:
-    text = catalogue.encoded(answer)
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=text)], structured_content=msgspec.json.decode(text)
-    )
-
-
-def _failed(line: str, more: Mapping[str, Any] | None = None) -> types.CallToolResult:
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=line)],
-        structured_content={"ok": False, "error": line, **(more or {})},
-        is_error=True,
-    )

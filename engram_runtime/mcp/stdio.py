@@ -22,6 +22,8 @@ from engram_runtime.mcp.front import Front
 
 if TYPE_CHECKING:
     from engram_runtime.mcp.backend import Backend
+    from engram_runtime.mcp.early import EarlyCalls
+    from engram_runtime.mcp.opened import OpenHome
 
 ANSWER_SECONDS = 30.0
 """How long requests that came before the end of input may take to be answered."""
@@ -69,16 +71,22 @@ class _Loader:
         self._project = project
         self._guard = threading.Lock()
         self._waiting: list[bytes] = []
+        self._early: EarlyCalls | None = None
         self._backend: Backend | None = None
+        self._opened: OpenHome | None = None
         self._thread: threading.Thread | None = None
 
     def forward(self, line: bytes) -> None:
-        """A line for the SDK, kept until it is there."""
+        """A line for the SDK, kept until it is there; tool calls are answered without it meanwhile."""
         with self._guard:
             if self._backend is None:
-                self._waiting.append(line)
+                if self._early is None or not self._early_takes(line):
+                    self._waiting.append(line)
                 return
         self._backend.take(line)
+
+    def _early_takes(self, line: bytes) -> bool:
+        return self._early is not None and self._early.take(line)
 
     @property
     def started(self) -> bool:
@@ -93,17 +101,29 @@ class _Loader:
 
     def end(self, got: int | None) -> None:
         """Record the end and stop; bounded, since a disk or a model may hang."""
-        if self._backend is None:
+        ending = self._backend or self._opened
+        if ending is None:
             return
-        ended = threading.Thread(target=self._backend.end, args=(got,), name="mcp-end", daemon=True)
+        ended = threading.Thread(target=ending.end, args=(got,), name="mcp-end", daemon=True)
         ended.start()
         ended.join(RECORD_SECONDS)
 
     def _run(self) -> None:
         try:
+            from engram_runtime.mcp.early import EarlyCalls
+            from engram_runtime.mcp.opened import OpenHome
+
+            opened = self._opened = OpenHome(self._home, self._project)
+            opened.prepare()
+            early = EarlyCalls(opened, self.front)
+            with self._guard:
+                self._early = early
+                self._waiting = [line for line in self._waiting if not self._early_takes(line)]
+            early.wait()
+
             from engram_runtime.mcp.backend import Backend
 
-            backend = Backend(self._home, self._project, self.front.from_sdk)
+            backend = Backend(opened, self.front.from_sdk)
             backend.serve(lambda: self._ready(backend))
         except Exception as error:  # noqa: BLE001 - the boundary of the thread: a silent end would leave the client waiting
             self.failed = True
@@ -117,6 +137,8 @@ class _Loader:
                 backend.take(line)
             self._waiting.clear()
             self._backend = backend
+            if self._early is not None:
+                self._early.close()
 
 
 def _read_until_end(
@@ -150,7 +172,8 @@ def _wire() -> Iterator[tuple[int, int]]:
         os.dup2(source, 0)
         os.dup2(sink, 1)
         os.close(source)
-        os.close(sink)
+        # `sink` stays open until the process ends: a call that is answered late would be written into whatever file
+        # got its number meanwhile.
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ class UpdateTask(Arguments, frozen=True, kw_only=True):
     task_id: Id
     status: TaskStatus | None = None
     goal: str | None = None
-    metadata: Annotated[JSONObject, Meta(description="replaces the earlier")] | None = None
+    metadata: JSONObject | None = None
 
 
 class GetTask(Arguments, frozen=True, kw_only=True):
@@ -91,6 +91,7 @@ class TrackFailure(Arguments, frozen=True, kw_only=True):
 class TaskNamed(Answer, frozen=True, kw_only=True):
     """Answer of create_task and update_task."""
 
+    LISTED = ("task_id",)
     result: str
     task_id: int
 
@@ -98,6 +99,7 @@ class TaskNamed(Answer, frozen=True, kw_only=True):
 class Tasks(Answer, frozen=True, kw_only=True):
     """Answer of list_tasks."""
 
+    LISTED = ("tasks",)
     tasks: list[JSONObject]
     total: int
 
@@ -105,7 +107,7 @@ class Tasks(Answer, frozen=True, kw_only=True):
 class TaskTold(Answer, frozen=True, kw_only=True):
     """Answer of get_task."""
 
-    LISTED = ("task", "handoffs", "failures", "progress", "latest_checkpoint")
+    LISTED = ("task", "latest_checkpoint")
     task: JSONObject
     handoffs: list[JSONObject]
     failures: list[JSONObject]
@@ -118,7 +120,7 @@ class TaskTold(Answer, frozen=True, kw_only=True):
 class Tracked(Answer, frozen=True, kw_only=True):
     """Answer of track_progress and track_failure; the checkpoint is the latest of the task, if it has one."""
 
-    LISTED = ("result", "memory_id", "task_id")
+    LISTED = ("memory_id",)
     result: str
     memory_id: int
     task_id: int | None
@@ -270,14 +272,14 @@ def _said(texts: tuple[str, ...]) -> tuple[str, ...]:
 TASK_TOOLS: tuple[Tool, ...] = (
     Tool(
         "create_task",
-        "Begin a unit of work; progress, failures, hand-offs and checkpoints hang on its id. Once per task.",
+        "Begin a task that progress, failures and hand-offs hang on.",
         CreateTask,
         TaskNamed,
         create_task,
     ),
     Tool(
         "get_task",
-        "A task with its hand-offs, failures, progress and latest checkpoint.",
+        "A task with hand-offs, failures, progress, latest checkpoint.",
         GetTask,
         TaskTold,
         get_task,
@@ -285,7 +287,7 @@ TASK_TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "update_task",
-        "Change a task's status, goal or metadata; status done when it is finished.",
+        "Change a task; status done when finished.",
         UpdateTask,
         TaskNamed,
         update_task,
@@ -294,7 +296,7 @@ TASK_TOOLS: tuple[Tool, ...] = (
     Tool("list_tasks", "Tasks of this project, newest first.", ListTasks, Tasks, list_tasks, reads=True),
     Tool(
         "track_progress",
-        "Where a feature stands: call when it starts, moves, blocks or is done.",
+        "Where a feature stands: when it starts, moves, blocks, is done.",
         TrackProgress,
         Tracked,
         track_progress,
@@ -302,7 +304,7 @@ TASK_TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "track_failure",
-        "Record an error that cost time, with cause and fix, so that nobody repeats it.",
+        "Record an error with cause and fix.",
         TrackFailure,
         Tracked,
         track_failure,

@@ -1,12 +1,14 @@
 """The embedding worker: `python -m engram_runtime.memory.embed_worker HOME MODEL`.
 
-One process per home and model, started by whoever needs vectors first and shared by all. It is disposable:
-it keeps nothing, ends after ten idle minutes or when the home is gone, and the next client starts another.
+One process per home and model, started by whoever needs vectors first and shared by all. It holds the model, the
+vectors as one matrix and the token codes, so that no session has to. It is disposable: what it keeps is on disk, it
+ends after ten idle minutes or when the home is gone, and the next client starts another.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import logging
 import os
@@ -20,43 +22,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
-from engram_runtime.memory.wire import Ask, Reply, Status, WireError, WorkerPlace, receive, send
+from engram_runtime.database import driver
+from engram_runtime.memory.turns import Busy
+from engram_runtime.memory.wire import (
+    Ask,
+    Compare,
+    Consult,
+    Neighbours,
+    Reply,
+    Request,
+    WireError,
+    WorkerPlace,
+    receive,
+    send,
+)
 
 if TYPE_CHECKING:
-    from engram_runtime.memory.model import Model
+    from engram_runtime.memory.answering import Answers
+    from engram_runtime.memory.model import Question
 
 IDLE_SECONDS = 600.0
 FAILED_SECONDS = 60.0
 """How long a worker that cannot load its model stays to say so."""
 LOOK_SECONDS = 1.0
-CHUNK = 8
-"""Texts encoded before an urgent request is let in (about 50 ms)."""
+NICE = 5
 
 log = logging.getLogger("engram.embed_worker")
-
-
-class Turns:
-    """Lets one thread encode at a time, urgent ones first."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._busy = False
-        self._urgent = 0
-
-    def take(self, *, urgent: bool) -> None:
-        """Waits for the turn."""
-        with self._changed:
-            self._urgent += urgent
-            self._changed.wait_for(lambda: not self._busy and (urgent or not self._urgent))
-            self._urgent -= urgent
-            self._busy = True
-
-    def give_back(self) -> None:
-        """Ends the turn."""
-        with self._changed:
-            self._busy = False
-            self._changed.notify_all()
 
 
 class Worker:
@@ -67,9 +60,9 @@ class Worker:
         self._name = model
         self._place = place
         self._idle = idle
-        self._turns = Turns()
-        self._model: Model | None = None
+        self._answers: Answers | None = None
         self._reason = ""
+        self._note = ""
         self._asked_at = time.monotonic()
 
     def serve(self) -> None:
@@ -86,6 +79,8 @@ class Worker:
                 try:
                     connection, _ = listener.accept()
                 except TimeoutError:
+                    if self._answers is not None:
+                        self._answers.forget_stale()
                     continue
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
         self._place.socket.unlink(missing_ok=True)
@@ -105,49 +100,108 @@ class Worker:
     def _load(self) -> None:
         started = time.monotonic()
         try:
-            from engram_runtime.memory.model import load
+            from engram_runtime.memory.answering import Answers
+            from engram_runtime.memory.loading import load
 
-            model = load(self._name)
-            model.vectors(["warm"])
+            loaded = load(self._home, self._name, self._say)
+            answers = Answers(self._home, loaded.model)
+            self._warm(answers)
         except Exception as error:  # thread boundary: whatever a model does wrong is told to clients
             said = " ".join(str(error).split())[:300]
-            self._reason = f"the model {self._name!r} cannot be loaded: {type(error).__name__}: {said}"
+            self._reason = f"the model {self._name!r} cannot be loaded: {said or type(error).__name__}"
             log.exception("the model %r cannot be loaded", self._name)
             return
-        self._model = model
+        self._note = loaded.note
+        self._answers = answers
         self._asked_at = time.monotonic()
-        log.info("%s ready after %.1f s", model.id, time.monotonic() - started)
+        log.info("%s ready after %.1f s", loaded.model.id, time.monotonic() - started)
+
+    def _say(self, note: str) -> None:
+        self._note = note
+        log.info("%s", note)
+
+    def _warm(self, answers: Answers) -> None:
+        try:
+            answers.warm()
+        except (OSError, driver().Error) as error:
+            # The file may be damaged or on its way out; whoever recalls heals it, and it is read again.
+            log.warning("the vectors cannot be read: %s", error)
 
     def _answer(self, connection: socket.socket) -> None:
         with connection:
             connection.settimeout(self._idle)
             try:
                 while (body := receive(connection)) is not None:
-                    send(connection, self._reply(msgspec.msgpack.decode(body, type=Ask | Status)))
+                    send(connection, self._reply(msgspec.msgpack.decode(body, type=Request)))
             except (OSError, WireError, msgspec.MsgspecError) as error:
                 log.info("a client went away: %s", error)
 
-    def _reply(self, request: Ask | Status) -> Reply:
-        model, pid = self._model, os.getpid()
-        if model is None:
+    def _reply(self, request: Request) -> Reply:
+        answers, pid = self._answers, os.getpid()
+        if answers is None:
             state = "failed" if self._reason else "warming"
-            return Reply(state=state, reason=self._reason, pid=pid)
-        vectors = b""
-        if isinstance(request, Ask):
-            self._asked_at = time.monotonic()
-            vectors = b"".join(
-                self._encode(model, list(request.texts[i : i + CHUNK]), urgent=request.urgent)
-                for i in range(0, len(request.texts), CHUNK)
-            )
-            self._asked_at = time.monotonic()
-        return Reply(state="ready", model=model.id, dim=model.dim, vectors=vectors, pid=pid)
-
-    def _encode(self, model: Model, texts: list[str], *, urgent: bool) -> bytes:
-        self._turns.take(urgent=urgent)
+            return Reply(state=state, reason=self._reason, note=self._note, pid=pid)
+        model = answers.model
+        ready = Reply(state="ready", note=self._note, model=model.id, dim=model.dim, pid=pid)
+        self._asked_at = time.monotonic()
         try:
-            return model.vectors(texts)
+            match request:
+                case Ask():
+                    if not request.urgent:
+                        _stand_back()
+                    return replace(ready, vectors=answers.vectors(request))
+                case Consult():
+                    return _consulted(answers, request, ready)
+                case Compare():
+                    ids, nearness, question = answers.compare(request)
+                    kin = answers.kin(request.among)
+                    return replace(ready, ids=tuple(ids), nearness=nearness, kin=kin, **_tokens(question))
+                case Neighbours():
+                    near = answers.neighbours(request)
+                    return replace(
+                        ready,
+                        counts=tuple(-1 if found is None else len(found) for found in near),
+                        ids=tuple(memory for found in near for memory in found or ()),
+                        cosines=tuple(value for found in near for value in (found or {}).values()),
+                    )
+                case _:
+                    return ready
+        except Busy:
+            return replace(ready, state="busy")
+        except (OSError, driver().Error) as error:
+            # A memory file that is damaged, locked or gone: the recall goes on without what it would have said.
+            log.warning("not answered: %s", error)
+            return ready
         finally:
-            self._turns.give_back()
+            self._asked_at = time.monotonic()
+
+
+def _consulted(answers: Answers, request: Consult, ready: Reply) -> Reply:
+    cosines, share, question = answers.consult(request)
+    return replace(
+        ready,
+        ids=tuple(cosines),
+        cosines=tuple(cosines.values()),
+        share=share,
+        **_tokens(question),
+    )
+
+
+def _tokens(question: Question) -> dict[str, tuple[int, ...]]:
+    if question.tokens is None:
+        return {}
+    return {
+        "pieces": tuple(question.tokens.ids.tolist()),
+        "starts": tuple(question.tokens.starts.tolist()),
+    }
+
+
+def _stand_back() -> None:
+    """Gives this thread, which answers one request, less of the processor: nobody waits for indexing."""
+    if sys.platform == "linux":
+        # Only there a thread has a niceness of its own; elsewhere a recall would be as slow as indexing.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,12 +233,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _detach() -> None:
-    """Leaves the starter's session, terminal and folder; is nice; makes files for this user alone."""
+    """Leaves the starter's session, terminal and folder; makes files for this user alone."""
     os.umask(0o077)
     if os.getpid() != os.getsid(0):
         os.setsid()
     os.chdir("/")
-    os.nice(5)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

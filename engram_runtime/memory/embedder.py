@@ -1,25 +1,43 @@
-"""The client of the embedding worker: asks, starts it when it is not there, and never waits longer than told."""
+"""The client of the embedding worker: asks, starts it when it is not there, and never waits longer than told.
+
+The worker holds the model, the vectors of the home as one matrix, and the codes of tokens. So a process that only
+recalls needs neither numpy nor the vectors in its own memory: it asks which memories are near (`consult`), then how
+near each word of the query comes to them (`compare`).
+"""
 
 from __future__ import annotations
 
+import array
 import os
 import socket
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from engram_runtime.memory.wire import Ask, Reply, Status, WireError, WorkerPlace, receive, send
+from engram_runtime.memory.scope import Scope
+from engram_runtime.memory.wire import (
+    Ask,
+    Compare,
+    Consult,
+    Neighbours,
+    Reply,
+    Request,
+    Status,
+    WireError,
+    WorkerPlace,
+    receive,
+    send,
+    sendable,
+)
 
 NO_MODEL = frozenset({"off", "none"})
 """Model names that mean: words only."""
-LONGEST_TEXT = 8192
-"""Characters of a text that are sent; models read some hundred words at most."""
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 600.0
 """Seconds between attempts to start a worker that fails, doubling."""
@@ -34,12 +52,53 @@ class Vectors:
     rows: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How near memories are to a text in meaning.
+
+    `cosine` by memory id, of the nearest in scope (best first) and of those asked for. `pieces` and `starts`:
+    vocabulary id of each token of the text and the character it begins at, [CLS] and [SEP] left out; empty for a
+    model without token codes. `share` of all memories have a vector of this model (0..1).
+    """
+
+    model: str
+    cosine: dict[int, float]
+    share: float = 1.0
+    pieces: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Cosines of memories to their nearest older ones, by the ids of both. `model` names what made the vectors."""
+
+    model: str
+    cosine: dict[int, dict[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Nearness:
+    """For each memory that has token codes: how near each token of the text (`pieces`, `starts`) comes to any of
+    its tokens, as a cosine."""
+
+    best: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    pieces: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    kin: tuple[tuple[float, ...], ...] = ()
+    """Cosines to each other of the memories asked for with `among`, a row for each."""
+
+
 class Embedder(Protocol):
-    """Turns texts into vectors, elsewhere."""
+    """Turns texts into vectors, and compares them, elsewhere."""
 
     @property
     def state(self) -> str:
         """Last known: "off", "starting", "warming", "ready" or "failed(reason)"."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """For people: what the worker is busy with or does without; "" where there is nothing to say."""
         ...
 
     @property
@@ -52,7 +111,43 @@ class Embedder(Protocol):
         ...
 
     def embed(self, texts: Sequence[str], *, within: float, urgent: bool = False) -> Vectors | None:
-        """Vectors of the texts, None when they cannot be had `within` so many seconds."""
+        """Vectors of memories' texts, None when they cannot be had `within` so many seconds."""
+        ...
+
+    def consult(
+        self,
+        text: str,
+        scope: Scope,
+        *,
+        k: int,
+        ids: Sequence[int] = (),
+        within: float,
+        passage: bool = False,
+        before: int = 0,
+        words: Sequence[tuple[int, int, int]] = (),
+        total: int = 0,
+    ) -> Likeness | None:
+        """The `k` memories in scope nearest to a text, and the cosines of `ids` whatever their scope.
+
+        `passage`: the text is a memory's, not a question. `before`: of the nearest, only older memories than this
+        one (0: all). None when it cannot be had in time.
+        """
+        ...
+
+    def compare(
+        self,
+        text: str,
+        ids: Sequence[int],
+        *,
+        within: float,
+        passage: bool = False,
+        among: Sequence[int] = (),
+    ) -> Nearness | None:
+        """How near each token of the text comes to each of these memories; None when it cannot be had in time."""
+        ...
+
+    def neighbours(self, ids: Sequence[int], *, k: int, within: float) -> Near | None:
+        """For each of these memories that has a vector, the `k` nearest older ones of its project and user."""
         ...
 
     def close(self) -> None:
@@ -64,6 +159,7 @@ class NoEmbedder:
     """No model: recall goes by words alone."""
 
     state = "off"
+    note = ""
     worker: int | None = None
 
     def ensure(self) -> str:
@@ -71,6 +167,38 @@ class NoEmbedder:
         return self.state
 
     def embed(self, texts: Sequence[str], *, within: float, urgent: bool = False) -> Vectors | None:
+        """None."""
+        return None
+
+    def consult(
+        self,
+        text: str,
+        scope: Scope,
+        *,
+        k: int,
+        ids: Sequence[int] = (),
+        within: float,
+        passage: bool = False,
+        before: int = 0,
+        words: Sequence[tuple[int, int, int]] = (),
+        total: int = 0,
+    ) -> Likeness | None:
+        """None."""
+        return None
+
+    def compare(
+        self,
+        text: str,
+        ids: Sequence[int],
+        *,
+        within: float,
+        passage: bool = False,
+        among: Sequence[int] = (),
+    ) -> Nearness | None:
+        """None."""
+        return None
+
+    def neighbours(self, ids: Sequence[int], *, k: int, within: float) -> Near | None:
         """None."""
         return None
 
@@ -87,6 +215,7 @@ class WorkerEmbedder:
         self._place = WorkerPlace.of(self._home, model)
         self._lock = threading.Lock()
         self._state = "off"
+        self._note = ""
         self._child: int | None = None
         self._answering: int | None = None
         self._failures = 0
@@ -96,6 +225,11 @@ class WorkerEmbedder:
     def state(self) -> str:
         """Last known: "off" (not asked yet), "starting", "warming", "ready" or "failed(reason)"."""
         return self._state
+
+    @property
+    def note(self) -> str:
+        """For people: what the worker is busy with or does without, as it said last."""
+        return self._note
 
     @property
     def worker(self) -> int | None:
@@ -115,29 +249,111 @@ class WorkerEmbedder:
             return self._state
 
     def embed(self, texts: Sequence[str], *, within: float, urgent: bool = False) -> Vectors | None:
-        """Vectors of the texts, None when no worker answers in time or it is still loading."""
-        if not texts or within <= 0:
+        """Vectors of memories' texts, None when no worker answers in time or it is still loading."""
+        if not texts:
             return None
-        reply = self._request(Ask(tuple(_sendable(text) for text in texts), urgent), within)
-        if not isinstance(reply, Reply):
-            if reply is ConnectionRefusedError and self._state in ("off", "ready"):
-                # Whoever wanted the vectors will `ensure` that a worker comes.
-                self._state = "starting"
+        reply = self._ready(Ask(tuple(sendable(text) for text in texts), urgent), within)
+        if reply is None:
             return None
-        self._learn(reply)
         size = reply.dim * 4
-        if reply.state != "ready" or not size or len(reply.vectors) != size * len(texts):
+        if not size or len(reply.vectors) != size * len(texts):
             return None
         rows = tuple(reply.vectors[i : i + size] for i in range(0, len(reply.vectors), size))
         return Vectors(reply.model, reply.dim, rows)
+
+    def consult(
+        self,
+        text: str,
+        scope: Scope,
+        *,
+        k: int,
+        ids: Sequence[int] = (),
+        within: float,
+        passage: bool = False,
+        before: int = 0,
+        words: Sequence[tuple[int, int, int]] = (),
+        total: int = 0,
+    ) -> Likeness | None:
+        """The `k` memories in scope nearest to a text, and the cosines of `ids` whatever their scope."""
+        question = Consult(
+            text=sendable(text),
+            project=scope.project,
+            user=scope.user,
+            memory_type=scope.memory_type,
+            k=k,
+            ids=tuple(ids),
+            passage=passage,
+            before=before,
+            words=tuple(words),
+            total=total,
+            within=within,
+        )
+        reply = self._ready(question, within)
+        if reply is None or len(reply.ids) != len(reply.cosines):
+            return None
+        cosine = dict(zip(reply.ids, reply.cosines, strict=True))
+        return Likeness(reply.model, cosine, reply.share, reply.pieces, reply.starts)
+
+    def compare(
+        self,
+        text: str,
+        ids: Sequence[int],
+        *,
+        within: float,
+        passage: bool = False,
+        among: Sequence[int] = (),
+    ) -> Nearness | None:
+        """How near each token of the text comes to each of these memories, those without token codes left out."""
+        question = Compare(
+            text=sendable(text), ids=tuple(ids), passage=passage, among=tuple(among), within=within
+        )
+        reply = self._ready(question, within)
+        if reply is None:
+            return None
+        near = _rows_of(reply.nearness, len(reply.ids), len(reply.pieces))
+        kin = _rows_of(reply.kin, len(among), len(among))
+        if near is None or kin is None:
+            return None
+        best = dict(zip(reply.ids, near, strict=True))
+        return Nearness(best, reply.pieces, reply.starts, tuple(kin))
+
+    def neighbours(self, ids: Sequence[int], *, k: int, within: float) -> Near | None:
+        """For each of these memories that has a vector, the `k` nearest older ones of its project and user."""
+        reply = self._ready(Neighbours(ids=tuple(ids), k=k), within)
+        if reply is None or len(reply.counts) != len(ids):
+            return None
+        cosine: dict[int, dict[int, float]] = {}
+        start = 0
+        for memory, count in zip(ids, reply.counts, strict=True):
+            if count >= 0:
+                part = slice(start, start + count)
+                cosine[memory] = dict(zip(reply.ids[part], reply.cosines[part], strict=True))
+                start += count
+        return Near(reply.model, cosine)
 
     def close(self) -> None:
         """Lets go; a worker that ended already is reaped."""
         with self._lock:
             self._reap()
 
-    def _request(self, message: Ask | Status, within: float) -> Reply | type[Exception]:
-        """The worker's reply; ConnectionRefusedError when none listens, TimeoutError when it is slow or broke off."""
+    def _ready(self, request: Request, within: float) -> Reply | None:
+        """The reply of a worker that is ready; None otherwise. A worker that is gone is replaced for the next call."""
+        if within <= 0:
+            return None
+        reply = self._request(request, within)
+        if isinstance(reply, Reply):
+            self._learn(reply)
+            return reply if reply.state == "ready" else None
+        if reply is ConnectionResetError or (
+            reply is ConnectionRefusedError and self._state in ("off", "ready")
+        ):
+            # Whoever wanted the answer will `ensure` that a worker comes.
+            self._state = "starting"
+        return None
+
+    def _request(self, message: Request, within: float) -> Reply | type[Exception]:
+        """The worker's reply; ConnectionRefusedError when none listens, ConnectionResetError when it broke off,
+        TimeoutError when it is slow."""
         deadline = time.monotonic() + within
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(within)
@@ -151,16 +367,18 @@ class WorkerEmbedder:
                 send(connection, message)
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
                 body = receive(connection)
-                return msgspec.msgpack.decode(body, type=Reply) if body else TimeoutError
-            except (OSError, WireError, msgspec.MsgspecError):
+                return msgspec.msgpack.decode(body, type=Reply) if body else ConnectionResetError
+            except TimeoutError:
                 return TimeoutError
+            except (OSError, WireError, msgspec.MsgspecError):
+                return ConnectionResetError
 
     def _learn(self, reply: Reply) -> None:
-        self._answering = reply.pid
+        self._answering, self._note = reply.pid, reply.note
         if reply.state == "failed":
             self._fail(reply.reason)
         else:
-            self._state, self._failures = reply.state, 0
+            self._state, self._failures = "ready" if reply.state == "busy" else reply.state, 0
 
     def _start(self) -> None:
         code = self._reap()
@@ -176,7 +394,7 @@ class WorkerEmbedder:
         quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
             self._place.make_folders()
-            self._child = os.posix_spawn(command[0], command, _environment(), file_actions=quiet, setsid=True)
+            self._child = os.posix_spawn(command[0], command, environment(), file_actions=quiet, setsid=True)
         except (OSError, NotImplementedError) as error:
             self._fail(f"the embedding worker cannot be started: {error}")
             return
@@ -203,8 +421,8 @@ class WorkerEmbedder:
         self._failures += 1
 
 
-def _environment() -> dict[str, str]:
-    """The environment of the worker: this one, and where this package is when it runs from a source tree."""
+def environment() -> dict[str, str]:
+    """The environment of a helper process: this one, and where this package is when it runs from a source tree."""
     root = Path(__file__).resolve().parents[2]
     if root.name in {"site-packages", "dist-packages"}:
         return dict(os.environ)
@@ -212,9 +430,14 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _sendable(text: str) -> str:
-    """The text as far as a model would read it, in characters that UTF-8 has."""
-    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+def _rows_of(numbers: bytes, rows: int, width: int) -> list[tuple[float, ...]] | None:
+    """float32 numbers as rows; None when there are more or fewer."""
+    read = array.array("f", numbers)
+    if sys.byteorder == "big":
+        read.byteswap()
+    if len(read) != rows * width:
+        return None
+    return [tuple(read[row * width : (row + 1) * width]) for row in range(rows)]
 
 
 def embedder_for(home: Path, model: str) -> Embedder:

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import dataclasses
 import hashlib
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
+from msgspec.structs import replace
+
 from engram_runtime.errors import EngramError, NotFound, StoreError, UsageError
-from engram_runtime.journal.events import Category, Event, MemoryRecalled, MemoryStored, MemoryUpdated
+from engram_runtime.journal.events import (
+    Category,
+    Event,
+    MemoryRecalled,
+    MemoryReinforced,
+    MemoryStored,
+    MemoryUpdated,
+    OutcomeReported,
+)
 from engram_runtime.memory import dedup, recall
-from engram_runtime.memory.decay import strength
-from engram_runtime.memory.embedder import Embedder, Vectors, embedder_for
+from engram_runtime.memory.embedder import Embedder, Likeness, embedder_for
+from engram_runtime.memory.figures import figures
 from engram_runtime.memory.index import Index, JournalReader
 from engram_runtime.memory.indexer import Indexer
-from engram_runtime.memory.ranking import DEFAULT, Weights
+from engram_runtime.memory.lifecycle import Consolidated, Lifecycle, limits_of, recalled_in
+from engram_runtime.memory.ranking import USUAL_MEANING, USUAL_WORDS, Weights, shipped
+from engram_runtime.memory.recall import Ask
 from engram_runtime.memory.results import MemoryStats, MemoryType, Recall, Semantic, StoreResult
 from engram_runtime.memory.scope import Scope
+from engram_runtime.memory.store import Finder, floors, place, stored_event
 from engram_runtime.state.views import MemoryRow
 
 PATIENCE = 0.15
 """Seconds a recall waits for the vector of its query from a worker that is ready."""
 MOST_HITS = 100
+STATS_SECONDS = 30.0
+"""How long figures of an unchanged journal are told again: strengths fade slowly, and panes ask every second."""
 Scopes = Literal["project", "global"]
 Sources = Literal["agent", "user", "observed", "import"]
 
@@ -67,9 +83,22 @@ class Memory:
         self._weights = _weights(settings)
         self._clock = clock or (lambda: datetime.now(UTC))
         self._embedder = embedder or embedder_for(home, settings.model)
-        self._index = Index(home, journal)
-        self._indexer = Indexer(self._index, self._embedder, home, self._submit_quietly)
+        self._index = Index(home, journal, settings.model)
+        self._indexer = Indexer(self._index, self._embedder, home, self._look_again)
+        self._thresholds = floors(settings)
+        self._finder = Finder(self._index, self._embedder)
+        self._lifecycle = Lifecycle(
+            index=self._index,
+            embedder=self._embedder,
+            append=append,
+            catch_up=self.catch_up,
+            home=home,
+            project=project,
+            clock=self._clock,
+            limits=limits_of(settings, self._thresholds),
+        )
         self._storing = threading.Lock()
+        self._figures: tuple[object, MemoryStats] | None = None
 
     def store(
         self,
@@ -83,34 +112,63 @@ class Memory:
         task: int | None = None,
         source: Sources = "agent",
     ) -> StoreResult:
-        """Keeps a text; it is durable on return. One that is known already is strengthened instead.
+        """Keeps a text; it is durable on return.
 
-        Contradictions are not looked for: both texts stay. Raises UsageError for an empty text, an importance
-        outside 0..1, an unknown category or scope.
+        One that is known already strengthens what is known instead; one that outdates, contradicts or completes what
+        is known takes its place, and the older stays, linked. While the model is not ready it is stored at once and
+        compared later (`pending`). Raises UsageError for an empty text, an importance outside 0..1, an unknown
+        category or scope.
         """
         _check_text(content, "a memory")
         _check_importance(importance)
         _check_choice("category", category, get_args(Category))
         _check_choice("scope", scope, get_args(Scopes))
+        event = MemoryStored(
+            content=content,
+            importance=importance,
+            category=category,
+            user=user,
+            metadata=dict(metadata or {}),
+            scope=scope,
+            task=task,
+            source=source,
+        )
         with self._storing:
             self.catch_up()
-            known = self._same(content, user, scope)
-            if known is not None:
-                return self._reinforce(known, importance)
-            event = MemoryStored(
-                content=content,
-                importance=importance,
-                category=category,
-                user=user,
-                metadata=dict(metadata or {}),
-                scope=scope,
-                task=task,
-                source=source,
-            )
-            (memory,) = self._append(event)
-        self.catch_up()
-        self._indexer.wake(stored=memory)
-        return StoreResult(memory=memory, outcome="stored")
+            result = self._placed(event)
+            self.catch_up()
+        self._indexer.wake(stored=result.memory)
+        self._lifecycle.wake()
+        return result
+
+    def _placed(self, event: MemoryStored) -> StoreResult:
+        same = self._same(event.content, event.user, event.scope)
+        if same is not None:
+            return self._reinforce(same.id, event, "the same words")
+        found = self._finder.candidates(event.content, self._project, event.user)
+        pending = found is None or not found.whole
+        placing = place(
+            event.content,
+            found.rows if found is not None else (),
+            scope=event.scope,
+            source=event.source,
+            thresholds=self._thresholds,
+        )
+        if placing.known is not None:
+            return self._reinforce(placing.known, event, placing.why)
+        (memory,) = self._append(stored_event(event, placing, pending=pending))
+        return StoreResult(
+            memory=memory,
+            outcome=placing.outcome,
+            superseded=placing.supersedes,
+            below=placing.below,
+            why=placing.why,
+            pending=pending,
+        )
+
+    def _reinforce(self, known: int, event: MemoryStored, why: str) -> StoreResult:
+        self._append(MemoryReinforced(memory=known, content=event.content, importance=event.importance))
+        return StoreResult(memory=known, outcome="reinforced", why=why)
 
     def update(self, memory: int, content: str, importance: float | None = None) -> StoreResult:
         """Gives a memory a new wording (and importance). Raises NotFound for one that is not in this project."""
@@ -125,6 +183,44 @@ class Memory:
         self._indexer.wake()
         return StoreResult(memory=memory, outcome="updated")
 
+    def consolidate(self, user: str | None = None, *, wait: float = 0.0) -> Consolidated:
+        """Links repetitions and hides faded ones in this project, of one user or (None) of all.
+
+        Happens by itself every twelve hours in a process that lives long enough. `wait`: seconds to wait for the
+        model and for memories without vectors; they are left out without. Raises StoreError.
+        """
+        self.catch_up()
+        self._indexer.wake(asked=wait > 0)
+        return self._lifecycle.consolidate(user, wait)
+
+    def restore(self, *memories: int) -> None:
+        """Lets memories that were pruned be recalled again. Raises NotFound for one that is not in this project."""
+        for memory in memories:
+            row = self.row(memory)
+            if row is None or (row.project != self._project and row.scope != "global"):
+                raise NotFound(
+                    f"There is no memory {memory} in this project.", hint="`engram consolidate` names them."
+                )
+        self._lifecycle.restore(tuple(memories))
+
+    def report_outcome(
+        self, session: str, outcome: Literal["success", "failure"], *, user: str = "default", notes: str = ""
+    ) -> int:
+        """Books how a session ended on the memories recalled in it; how many there are.
+
+        Each gains (loses) 0.05 of importance, once per session, within 0.2 of what was stated. Raises StoreError.
+        """
+        self.catch_up()
+        with self._index.connection() as connection:
+            memories = recalled_in(connection, session, self._project, user)
+        self._append(
+            OutcomeReported(
+                reported_session=session, outcome=outcome, memories=memories, notes=notes, user=user
+            )
+        )
+        self.catch_up()
+        return len(memories)
+
     def recall(
         self,
         query: str,
@@ -134,11 +230,13 @@ class Memory:
         project: str | None = None,
         memory_type: MemoryType = "all",
         wait: float = 0.0,
+        session: str | None = None,
     ) -> Recall:
         """The k memories that answer a query best, of `project` (this one by default) and global ones.
 
         Without `wait` (seconds) a cold model costs nothing: the answer goes by words and says so. The hits are
-        strengthened, later. Raises UsageError for an empty query, k outside 1..100, an unknown type.
+        strengthened, later; `session` is one that the asker named: what it recalled is booked on it as well (see
+        `report_outcome`). Raises UsageError for an empty query, k outside 1..100, an unknown type.
         """
         started = time.perf_counter()
         query = query.encode("utf-8", "replace").decode("utf-8")
@@ -149,46 +247,46 @@ class Memory:
         # Where nothing can be written any more, what is indexed already can still be recalled.
         with contextlib.suppress(StoreError):
             self.catch_up()
-        vector = self._query_vector(query, wait)
-        scope = Scope(project or self._project, user, memory_type)
-        found, compared = self._index.healing(
-            lambda: recall.find(self._index, query, vector, scope, self._clock(), self._weights)
+        found, compared = recall.find(
+            self._index,
+            self._embedder,
+            query,
+            Scope(project or self._project, user, memory_type),
+            self._clock(),
+            patiently=lambda ask: self._patiently(ask, wait),
+            weights=self._weights,
+            most=k,
         )
-        hits = tuple(found[:k])
+        hits = tuple(found)
         digest = hashlib.sha256(query.encode()).hexdigest()[:16]
         self._submit_quietly(
-            MemoryRecalled(memories=tuple(hit.memory.id for hit in hits), query_digest=digest)
+            MemoryRecalled(
+                memories=tuple(hit.memory.id for hit in hits), query_digest=digest, reported_session=session
+            )
         )
         took = (time.perf_counter() - started) * 1000
-        return Recall(hits=hits, semantic=self._semantic(vector, compared), took_ms=round(took, 2))
+        return Recall(hits=hits, semantic=self._semantic(compared), took_ms=round(took, 2))
 
     def stats(self, *, user: str = "default", project: str | None = None) -> MemoryStats:
         """Figures of a user's memories, in one project or (None) in all of the home."""
-        rows = self.rows(user=user, project=project, limit=None)
-        now = self._clock()
-        strengths = [strength(row, now) for row in rows]
-        tenths = Counter(min(9, int(value * 10)) for value in strengths)
-        with self._index.connection() as connection:
-            asked, hit = connection.execute(
-                "SELECT coalesce(sum(asked), 0), coalesce(sum(hit), 0) FROM recalls WHERE ?1 IS NULL OR project = ?1",
-                (project,),
-            ).fetchone()
-            lag, model = self._index.vectors.lag(), self._index.vectors.model()[0]
-        return MemoryStats(
-            total=len(rows),
-            by_category=dict(Counter(row.category for row in rows)),
-            by_type=dict(Counter(row.memory_type for row in rows)),
-            avg_strength=round(sum(strengths) / len(rows), 4) if rows else 0.0,
-            strength_histogram=tuple(tenths[tenth] for tenth in range(10)),
-            superseded=sum(row.superseded_by is not None for row in rows),
-            recalls=asked,
-            hit_rate=round(hit / asked, 4) if asked else 0.0,
-            lag=lag,
-            embedder=self._embedder.state,
-            model=model,
-            bytes_on_disk=self._index.bytes_on_disk(),
-            position=self._index.position,
-        )
+        self.catch_up()
+        key = (user, project, self._index.position, int(self._clock().timestamp() / STATS_SECONDS))
+        if self._figures is None or self._figures[0] != key:
+            made = self._index.healing(
+                lambda: figures(
+                    self._index,
+                    self._embedder,
+                    user=user,
+                    project=project,
+                    now=self._clock(),
+                    last_maintenance=self._lifecycle.last_done(project),
+                )
+            )
+            self._figures = (key, made)
+        made = self._figures[1]
+        with self._index.connection():
+            lag = self._index.vectors.lag()
+        return replace(made, lag=lag, embedder=self._embedder.state, note=self._embedder.note)
 
     def row(self, memory: int) -> MemoryRow | None:
         """A memory by its id, of any project; None when there is none."""
@@ -212,6 +310,21 @@ class Memory:
         condition = " AND ".join(f"m.{name} = ?" for name in used) or "1"
         values = (*used.values(), -1 if limit is None else limit)
         return self._select(f"{condition} ORDER BY m.id DESC LIMIT ?", values)
+
+    def cosine(self, one: str, other: str) -> float | None:
+        """Cosine similarity of two texts; None where no model is ready at once."""
+        if self._embedder.state != "ready":
+            return None
+        made = self._embedder.embed((one, other), within=PATIENCE, urgent=True)
+        if made is None:
+            return None
+        left, right = (array.array("f", row) for row in made.rows)
+        return sum(a * b for a, b in zip(left, right, strict=True))
+
+    def expect_questions(self) -> None:
+        """Somebody will ask soon: the model may warm up, in the background, if there is anything to be found."""
+        if self._index.position:
+            self._indexer.wake(asked=True)
 
     @property
     def worker_pid(self) -> int | None:
@@ -238,6 +351,7 @@ class Memory:
 
     def close(self) -> None:
         """Ends indexing and closes the file; the worker lives on for others."""
+        self._lifecycle.close()
         self._indexer.close()
         self._embedder.close()
         self._index.close()
@@ -253,38 +367,32 @@ class Memory:
         )
         return found[0] if found else None
 
-    def _reinforce(self, known: MemoryRow, importance: float) -> StoreResult:
-        events: list[Event] = [MemoryRecalled(memories=(known.id,))]
-        if importance > known.importance:
-            events.append(MemoryUpdated(memory=known.id, content=known.content, importance=importance))
-        self._append(*events)
-        self.catch_up()
-        return StoreResult(memory=known.id, outcome="reinforced")
-
-    def _query_vector(self, query: str, wait: float) -> Vectors | None:
+    def _patiently(self, ask: Ask, wait: float) -> Likeness | None:
         deadline = time.monotonic() + wait
         # "off" is also the state of a worker never asked: another process may have one ready.
         if wait <= 0 and self._embedder.state not in ("ready", "off"):
             self._indexer.wake(asked=True)
             return None
-        vector = self._embedder.embed((query,), within=max(wait, PATIENCE), urgent=True)
-        if vector is None:
+        answer = ask(max(wait, PATIENCE))
+        if answer is None:
             self._indexer.wake(asked=True)
-        while vector is None and not self._is_hopeless() and (left := deadline - time.monotonic()) > 0:
+        while answer is None and not self._is_hopeless() and (left := deadline - time.monotonic()) > 0:
             self._indexer.wait_for_news(min(0.5, left))
             if self._embedder.state == "ready":
-                vector = self._embedder.embed((query,), within=left, urgent=True)
-        return vector
+                answer = ask(left)
+        return answer
 
     def _is_hopeless(self) -> bool:
         return self._embedder.state.startswith("failed")
 
-    def _semantic(self, vector: Vectors | None, compared: bool) -> Semantic:
+    def _semantic(self, compared: bool) -> Semantic:
         if compared:
             return "ready"
-        if vector is None and (self._is_hopeless() or self._embedder.state == "off"):
-            return "off"
-        return "warming"
+        return "off" if self._is_hopeless() or self._embedder.state == "off" else "warming"
+
+    def _look_again(self, memory: int, vector: bytes) -> None:
+        """A memory stored here has its vector now: it can be compared, and have edges."""
+        self._lifecycle.wake()
 
     def _submit_quietly(self, event: Event) -> None:
         # A journal that refuses writes must not take reading away.
@@ -297,10 +405,12 @@ def _weights(settings: ModelSetting) -> Weights:
     words = getattr(settings, "w_bm25", None)
     meaning = getattr(settings, "w_vector", None)
     least = getattr(settings, "sim_low", None)
-    return Weights(
-        words=DEFAULT.words if words is None else words,
-        meaning=DEFAULT.meaning if meaning is None else meaning,
-        least_similarity=DEFAULT.least_similarity if least is None else least,
+    usual = shipped()
+    return dataclasses.replace(
+        usual,
+        words=usual.words if words is None else words / USUAL_WORDS,
+        meaning=usual.meaning if meaning is None else meaning / USUAL_MEANING,
+        least_similarity=usual.least_similarity if least is None else least,
     )
 
 

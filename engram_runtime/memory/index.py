@@ -10,19 +10,22 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from engram_runtime.database import connect_bare, driver, exclusive, failure, load_vec
+from engram_runtime.database import atomic, connect_bare, driver, exclusive, failure, load_vec
 from engram_runtime.journal.events import Recorded
 from engram_runtime.memory import projector
 from engram_runtime.memory.vectors import BlobStore, VecStore, VectorStore
-from engram_runtime.paths import HomeFiles, make_private_file
+from engram_runtime.paths import HomeFiles, clear_database_place, make_private_file
 from engram_runtime.state.views import MemoryRow
 
 BATCH = 1000
 """Events applied in one transaction."""
+MAPPED = 256 * 1024 * 1024
+"""Bytes of the file that are read without copying: a recall touches some hundred pages all over it."""
 
 _COLUMNS = (
     "id, content, category, importance, user, project, scope, metadata, memory_type, task, session, source,"
-    " created_at, updated_at, recalls, last_recalled_at, superseded_by"
+    " created_at, updated_at, recalls, last_recalled_at, superseded_by, superseded_at,"
+    " superseded_why, pruned_at"
 )
 _NAMES = tuple(name.strip() for name in _COLUMNS.split(","))
 
@@ -45,15 +48,17 @@ class Index:
     """The memory file of a home, for one process. Thread-safe: one connection under one lock.
 
     A file that is damaged, or that does not belong to this journal, is deleted and rebuilt. Where the home
-    cannot be written the index is kept in RAM.
+    cannot be written the index is kept in RAM. `model` is the setting whose vectors are used.
     """
 
-    def __init__(self, home: Path, journal: JournalReader) -> None:
+    def __init__(self, home: Path, journal: JournalReader, model: str = "") -> None:
+        self._model = model
         self._files = HomeFiles(home)
         self._journal = journal
         self._lock = threading.RLock()
         self._position = 0
         self._in_memory = False
+        self._inode = 0
         self._connection: Any = None
         self.vectors: VectorStore
         self._open()
@@ -63,12 +68,12 @@ class Index:
     def _open(self) -> None:
         try:
             self._connect()
-        except (OSError, driver().OperationalError):
-            # Not writable (read-only home, full disk): what is derived can live in RAM.
-            self._in_memory = True
-            self._connect()
-        except driver().DatabaseError:
-            self._delete()
+        except (OSError, driver().DatabaseError) as error:
+            if _is_unsound(error):
+                self._delete()
+            else:
+                # Not writable (read-only home, full disk): what is derived can live in RAM.
+                self._in_memory = True
             self._connect()
         if not self._belongs():
             self._close_connection()
@@ -76,25 +81,43 @@ class Index:
             self._connect()
 
     def _connect(self) -> None:
-        if not self._in_memory:
-            make_private_file(self._files.memory)
-        self._connection = connect_bare(":memory:" if self._in_memory else self._files.memory)
-        try:
+        # In line: while another process removes a file and then its log, a new file would lose its own log.
+        with self._turn():
+            if not self._in_memory:
+                clear_database_place(self._files.memory)
+                make_private_file(self._files.memory)
+                self._inode = self._file_inode()
+            self._connection = connect_bare(":memory:" if self._in_memory else self._files.memory)
+            try:
+                self._connection.execute(f"PRAGMA mmap_size={MAPPED}")
             has_vec = load_vec(self._connection)
-            with self.transaction():
-                for statement in projector.SCHEMA:
-                    self._connection.execute(statement)
-            self._position = self._stored_position()
-        except BaseException:
-            self._close_connection()
-            raise
-        self.vectors = VecStore(self._connection) if has_vec else BlobStore(self._connection)
+                with atomic(self._connection):
+                    for statement in projector.SCHEMA:
+                        self._connection.execute(statement)
+                self._position = self._stored_position()
+            except BaseException:
+                self._close_connection()
+                raise
+        store = VecStore if has_vec else BlobStore
+        self.vectors = store(self._connection, self._model)
 
     def _delete(self) -> None:
         if self._in_memory:
             return
-        for suffix in ("", "-wal", "-shm"):
-            self._files.memory.with_name(self._files.memory.name + suffix).unlink(missing_ok=True)
+        if getattr(self._journal, "damaged", False):
+            # Its rows may be the best copy left of what the journal lost: `engram recover` looks at them.
+            self._in_memory = True
+            return
+        with exclusive(self._files.memory_lock):
+            for suffix in ("", "-wal", "-shm"):
+                self._files.memory.with_name(self._files.memory.name + suffix).unlink(missing_ok=True)
+
+    def _file_inode(self) -> int:
+        """The file's inode, 0 where there is none: another process may have put a new file in its place."""
+        try:
+            return self._files.memory.stat().st_ino
+        except OSError:
+            return 0
 
     def _belongs(self) -> bool:
         """Whether the last applied event is still in the journal, as it was.
@@ -123,11 +146,14 @@ class Index:
         with self._lock:
             try:
                 return call()
-            except (OSError, driver().OperationalError) as error:
-                raise failure(error, "The memory index") from error
             except (driver().ProgrammingError, driver().NotSupportedError):
                 raise
-            except driver().DatabaseError:
+            except (OSError, driver().DatabaseError) as error:
+                if "readonly" in str(error) and not self._in_memory:
+                    # The file may not be written (any more): what is derived can live in RAM.
+                    self._in_memory = True
+                elif not _is_unsound(error):
+                    raise failure(error, "The memory index") from error
                 self.rebuild()
                 return call()
 
@@ -154,15 +180,8 @@ class Index:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Any]:
         """One write transaction; other processes of the home wait in line at a lock file."""
-        with self.connection() as connection, self._turn():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(driver().Error):
-                    connection.execute("ROLLBACK")
-                raise
+        with self.connection() as connection, self._turn(), atomic(connection):
+            yield connection
 
     def _turn(self) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext() if self._in_memory else exclusive(self._files.memory_lock)
@@ -178,6 +197,10 @@ class Index:
         """Applies the events the rows do not have yet. Returns the position reached."""
         head = self._journal.head()
         with self._lock:
+            if not self._in_memory and self._connection is not None and self._file_inode() != self._inode:
+                # Rebuilt by another process (`engram rebuild-cache`, a forget): its file is the one to go on with.
+                self._close_connection()
+                self._connect()
             while self._position < head and self._apply_batch():
                 pass
             return self._position
@@ -220,6 +243,14 @@ class Index:
         names = [self._files.memory.name + suffix for suffix in ("", "-wal")]
         files = [self._files.memory.with_name(name) for name in names]
         return 0 if self._in_memory else sum(file.stat().st_size for file in files if file.exists())
+
+
+def _is_unsound(error: Exception) -> bool:
+    """Whether the file itself is at fault: damaged, or with other columns than this version makes."""
+    if isinstance(error, driver().OperationalError):
+        text = str(error)
+        return "Could not decode" in text or "no such column" in text or "has no column" in text
+    return isinstance(error, driver().DatabaseError)
 
 
 def _row(values: Sequence[Any]) -> MemoryRow:

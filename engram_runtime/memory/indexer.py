@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engram_runtime.journal.events import MemorySuperseded
-from engram_runtime.memory import dedup
 from engram_runtime.memory.embedder import Embedder
 from engram_runtime.memory.index import Index
 from engram_runtime.paths import HomeFiles, make_private_file, make_private_folder
 
 BATCH = 16
+"""Texts sent to the worker at a time: some 0.2 s of its time, and of waiting at the end of a session."""
+LISTED = 512
+"""Rows without a vector that are listed at a time."""
 BATCH_SECONDS = 60.0
 """How long one batch may take on a busy machine."""
 LOOK_SECONDS = 0.2
@@ -27,20 +28,25 @@ log = logging.getLogger("engram.memory.indexer")
 
 
 class Indexer:
-    """Embeds rows without vectors, in batches, one process of the home at a time."""
+    """Embeds rows without vectors, in batches, one process of the home at a time.
+
+    `look_again(memory, vector)` is called, in this thread, for each memory stored here once it has its vector:
+    what it repeats or replaces can be told only then, if the model was cold when it was stored.
+    """
 
     def __init__(
-        self, index: Index, embedder: Embedder, home: Path, supersede: Callable[[MemorySuperseded], object]
+        self, index: Index, embedder: Embedder, home: Path, look_again: Callable[[int, bytes], object]
     ) -> None:
         self._index = index
         self._embedder = embedder
         self._lock_file = HomeFiles(home).run / "embed-index.lock"
-        self._supersede = supersede
+        self._look_again = look_again
         self._changed = threading.Condition()
         self._work = True
         self._asked = False
         self._closed = False
         self._fresh: set[int] = set()
+        self._todo: list[tuple[int, str]] = []
         self._thread: threading.Thread | None = None
 
     def wake(self, *, stored: int | None = None, asked: bool = False) -> None:
@@ -71,6 +77,10 @@ class Indexer:
         if thread is not None:
             thread.join(timeout=2.0)
 
+    def _is_closed(self) -> bool:
+        with self._changed:
+            return self._closed
+
     def _run(self) -> None:
         pause: float | None = None
         while True:
@@ -82,6 +92,8 @@ class Indexer:
             try:
                 pause = self._step()
             except Exception:  # thread boundary: a full disk or a damaged file must not end indexing for good
+                if self._is_closed():
+                    return  # the file was closed under a step that took too long
                 log.warning("indexing failed; trying again", exc_info=True)
                 pause = PAUSE_SECONDS
             with self._changed:
@@ -89,9 +101,9 @@ class Indexer:
 
     def _step(self) -> float | None:
         """Does one thing. Returns after how many seconds to come again, None: when woken."""
-        self._link_repetitions()
+        self._look_at_fresh()
         with self._index.connection():
-            lag = bool(self._index.vectors.missing(1))
+            lag = bool(self._todo) or bool(self._index.vectors.missing(1))
         if not lag and not self._asked:
             # What another process embedded just now is still to be looked at.
             return LOOK_SECONDS if self._fresh else None
@@ -110,15 +122,18 @@ class Indexer:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                self._todo = []
                 return LOOK_SECONDS
             return 0.0 if self._batch() else LOOK_SECONDS
 
     def _batch(self) -> bool:
-        with self._index.connection():
-            rows = self._index.vectors.missing(BATCH)
+        rows = self._next_rows()
+        if not rows:
+            return True
         started = time.monotonic()
         made = self._embedder.embed([content for _, content in rows], within=BATCH_SECONDS)
         if made is None:
+            self._todo = []
             return False
         with self._index.transaction() as connection:
             self._index.vectors.prepare(made.model, made.dim)
@@ -127,32 +142,25 @@ class Indexer:
                 # Reworded while it was embedded: its turn comes again.
                 if now and now[0] == content:
                     self._index.vectors.put(memory, vector)
+            if not self._todo:
+                self._index.vectors.settle()
         log.debug("%d rows embedded in %.2f s", len(rows), time.monotonic() - started)
         return True
 
-    def _link_repetitions(self) -> None:
+    def _next_rows(self) -> list[tuple[int, str]]:
+        """The next rows to embed: what was stored here just now first, then the newest."""
+        newest = self._todo[0][0] if self._todo else 0
+        if not self._todo or any(memory > newest for memory in self._fresh):
+            with self._index.connection():
+                self._todo = self._index.vectors.missing(LISTED)
+        rows, self._todo = self._todo[:BATCH], self._todo[BATCH:]
+        return rows
+
+    def _look_at_fresh(self) -> None:
         """Looks at what was stored here and has a vector by now, whichever process made it."""
         for memory in sorted(self._fresh):
             with self._index.connection():
                 vector = self._index.vectors.get(memory)
             if vector:
                 self._fresh.discard(memory)
-                self._link_repetition(memory, vector)
-
-    def _link_repetition(self, memory: int, vector: bytes) -> None:
-        """If an older memory says the same, it is superseded by this one."""
-        row = self._index.row(memory)
-        if row is None or row.memory_type != "memory" or row.superseded_by is not None:
-            return
-        with self._index.connection():
-            near = self._index.vectors.nearest(
-                vector,
-                "SELECT id FROM memories WHERE user = ? AND project = ? AND scope = ? AND id < ?"
-                " AND memory_type = 'memory' AND superseded_by IS NULL",
-                (row.user, row.project, row.scope, memory),
-                4,
-            )
-        for other, cosine in near.items():
-            older = self._index.row(other)
-            if older and cosine >= dedup.SAME_COSINE and dedup.says_the_same(older.content, row.content):
-                self._supersede(MemorySuperseded(memory=other, by=memory, why="says the same"))
+                self._look_again(memory, vector)

@@ -1,92 +1,172 @@
-"""Recall by words: what is put into the text index, how a query is asked of it, and BM25."""
+"""Recall by words: the text index, how often a word occurs, which memories stand beside each other, and BM25.
+
+The terms of each memory are kept as a line of text, which FTS5 indexes. So terms are made in one place (`words`),
+and a recall can count a query's terms in a memory and in its neighbours without taking texts apart again.
+"""
 
 from __future__ import annotations
 
-import re
+import hashlib
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from engram_runtime.memory import words
 from engram_runtime.memory.scope import Scope
+from engram_runtime.memory.wording import wording
 
 MOST_TERMS = 64
 """Terms of one query; of a longer one (a traceback, a log) the two ends count: they say the most."""
-FREQUENT_SHARE = 0.10
-FREQUENT_FROM = 200
-"""A term in more than this share of the rows is dropped from a query with rarer terms, from this many rows on."""
+LONGEST_LINE = 4000
+"""Terms of one memory that are indexed."""
+MOST_POSTINGS = 6000
+"""Occurrences looked at to find candidates. Terms are taken from the rarest on, so frequent words cannot make a query
+slow; they still count for the candidates found."""
 
-STOP_WORDS = frozenset(
-    """
-    a about above after again against all also am an and any are aren as at be because been before being below
-    between both but by can cannot could couldn d did didn do does doesn doing don down during each else ever few
-    for from further get gets got had hadn has hasn have haven having he her here hers herself him himself his how
-    i if in into is isn it its itself just ll m me more most must mustn my myself no nor not now o of off on once
-    only or other our ours ourselves out over own please re s same shall shan she should shouldn so some such t
-    than that the their theirs them themselves then there these they this those through to too under until up us
-    ve very was wasn we were weren what when where which while who whom whose why will with won would wouldn you
-    your yours yourself yourselves
-    """.split()
+SCHEMA = (
+    # `thread`: memories of one conversation, session or day; `previous` and `following` stand beside this one in it.
+    """CREATE TABLE IF NOT EXISTS lines(id INTEGER PRIMARY KEY, thread TEXT NOT NULL, previous INTEGER,
+        following INTEGER, length INTEGER NOT NULL, terms TEXT NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS by_thread ON lines(thread, id)",
+    "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(terms, content='lines', content_rowid='id',"
+    " tokenize='unicode61 remove_diacritics 0')",
+    "CREATE TABLE IF NOT EXISTS lexicon(term TEXT PRIMARY KEY, held INTEGER NOT NULL) WITHOUT ROWID",
 )
 
-_WORD = re.compile(r"[^\W_]+")
-_PIECE = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A memory as the index has it."""
+
+    thread: str
+    previous: int | None
+    following: int | None
+    length: int
+    counts: Mapping[str, int]
+    """How often it holds those of the terms asked for that it holds."""
 
 
-def sub_words(word: str) -> list[str]:
-    """Parts of a camelCase (or letters-and-digits) word, lower case, of two characters or more; [] for a plain one."""
-    pieces = _PIECE.findall(word)
-    return [piece.lower() for piece in pieces if len(piece) > 1] if len(pieces) > 1 else []
+def add(
+    connection: Any, memory: int, content: str, *, project: str, user: str, session: str | None, at: str
+) -> None:
+    """Indexes a new memory, in the caller's transaction. `at` is when it was stored (ISO 8601)."""
+    thread = _thread(content, project, user, session, at)
+    row = connection.execute(
+        "SELECT max(id) FROM lines WHERE thread = ? AND id < ?", (thread, memory)
+    ).fetchone()
+    line = _line(content)
+    connection.execute(
+        "INSERT INTO lines VALUES(?, ?, ?, NULL, ?, ?)", (memory, thread, row[0], len(line), " ".join(line))
+    )
+    if row[0] is not None:
+        connection.execute("UPDATE lines SET following = ? WHERE id = ?", (memory, row[0]))
+    _put(connection, memory, line)
 
 
-def index_text(content: str) -> str:
-    """What is indexed: the text, and the parts of its compound words, which the tokenizer would not find."""
-    parts = dict.fromkeys(part for word in _WORD.findall(content) for part in sub_words(word))
-    return f"{content}\n{' '.join(parts)}" if parts else content
+def reword(connection: Any, memory: int, content: str) -> None:
+    """Indexes the new text of a memory in place of the old one; its place among others stays."""
+    (old,) = connection.execute("SELECT terms FROM lines WHERE id = ?", (memory,)).fetchone()
+    connection.execute("INSERT INTO words(words, rowid, terms) VALUES('delete', ?, ?)", (memory, old))
+    connection.executemany(
+        "UPDATE lexicon SET held = held - 1 WHERE term = ?", [(term,) for term in sorted(set(old.split()))]
+    )
+    line = _line(content)
+    connection.execute(
+        "UPDATE lines SET length = ?, terms = ? WHERE id = ?", (len(line), " ".join(line), memory)
+    )
+    _put(connection, memory, line)
 
 
 def query_terms(query: str) -> list[str]:
-    """Distinct terms of a query in order, lower case, without stop words, at most `MOST_TERMS`."""
-    terms: dict[str, None] = {}
-    for word in _WORD.findall(query):
-        for term in (word.lower(), *sub_words(word)):
-            if term not in STOP_WORDS:
-                terms[term] = None
-    found = list(terms)
+    """Distinct terms of a query in order, at most `MOST_TERMS`."""
+    return trimmed(words.terms(query))
+
+
+def trimmed(terms: Iterable[str]) -> list[str]:
+    """Distinct terms in order; of more than `MOST_TERMS` the two ends."""
+    found = list(dict.fromkeys(terms))
     if len(found) > MOST_TERMS:
         half = MOST_TERMS // 2
         return found[:half] + found[-half:]
     return found
 
 
-def expression(terms: list[str]) -> str:
+def frequencies(connection: Any, terms: Collection[str]) -> dict[str, int]:
+    """How many memories of the home hold each of the terms."""
+    rows = connection.execute(
+        "SELECT term, held FROM lexicon WHERE term IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(terms)),),
+    )
+    held = {str(row[0]): int(row[1]) for row in rows}
+    return {term: held.get(term, 0) for term in terms}
+
+
+def rarity(total: int, held: int) -> float:
+    """BM25's weight of a term that so many of the `total` memories hold."""
+    return math.log1p((total - held + 0.5) / (held + 0.5))
+
+
+def expression(terms: Sequence[str]) -> str:
     """The FTS5 expression for any of the terms. Each is a quoted phrase, so nothing in it can be an operator."""
     return " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
 
 
-def search(connection: Any, terms: list[str], scope: Scope, limit: int) -> dict[int, float]:
-    """BM25 (higher is better) of the best `limit` rows in scope that hold any of the terms, by memory id."""
-    terms = _rare(connection, terms)
-    if not terms:
+def search(connection: Any, terms: Sequence[str], scope: Scope, limit: int) -> dict[int, float]:
+    """BM25 (higher is better) of the best `limit` rows in scope that hold any of the rarer terms, by memory id."""
+    chosen = _rarest(frequencies(connection, terms))
+    if not chosen:
         return {}
     found = connection.execute(
         "SELECT m.id, -bm25(words) AS bm25 FROM words JOIN memories m ON m.id = words.rowid"  # noqa: S608
         f" WHERE words MATCH ? AND {scope.condition} ORDER BY bm25 DESC, m.id DESC LIMIT ?",
-        (expression(terms), *scope.values, limit),
+        (expression(chosen), *scope.values, limit),
     )
     return {int(row[0]): float(row[1]) for row in found}
 
 
-def _rare(connection: Any, terms: list[str]) -> list[str]:
-    """The terms that tell rows apart; all of them when none does."""
-    total = connection.execute("SELECT count(*) FROM memories").fetchone()[0]
-    if total <= FREQUENT_FROM or len(terms) < 2:
-        return terms
-    most = int(total * FREQUENT_SHARE)
-    rare = [
-        term
-        for term in terms
-        if connection.execute(
-            "SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH ? LIMIT ?)",
-            (expression([term]), most + 1),
-        ).fetchone()[0]
-        <= most
-    ]
-    return rare or terms
+def lines(connection: Any, memories: Collection[int], terms: Collection[str]) -> dict[int, Line]:
+    """The lines of these memories, with how often they hold these terms."""
+    asked = set(terms)
+    rows = connection.execute(
+        "SELECT id, thread, previous, following, length, terms FROM lines"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(memories)),),
+    )
+    found: dict[int, Line] = {}
+    for memory, thread, previous, following, length, text in rows:
+        line = text.split()
+        counts = {term: line.count(term) for term in asked.intersection(line)}
+        found[int(memory)] = Line(thread, previous, following, length, counts)
+    return found
+
+
+def _put(connection: Any, memory: int, line: list[str]) -> None:
+    connection.execute("INSERT INTO words(rowid, terms) VALUES(?, ?)", (memory, " ".join(line)))
+    connection.executemany(
+        "INSERT INTO lexicon VALUES(?, 1) ON CONFLICT(term) DO UPDATE SET held = held + 1",
+        [(term,) for term in sorted(set(line))],
+    )
+
+
+def _line(content: str) -> list[str]:
+    return words.terms(content)[:LONGEST_LINE]
+
+
+def _thread(content: str, project: str, user: str, session: str | None, at: str) -> str:
+    """Memories that belong together: of one dated conversation, else of one session and day."""
+    dated = wording(content).date
+    parts = (project, user, dated) if dated else (project, user, session or "", at[:10])
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _rarest(held: dict[str, int]) -> list[str]:
+    """Terms that occur at all, from the rarest on, as long as they have few postings together; one at least."""
+    chosen: list[str] = []
+    left = MOST_POSTINGS
+    for term, rows in sorted(held.items(), key=lambda item: (item[1], item[0])):
+        if rows and (rows <= left or not chosen):
+            chosen.append(term)
+            left -= rows
+    return chosen

@@ -1,143 +1,221 @@
-"""How likeness in words, likeness in meaning and the state of a memory become one order."""
+"""From signals to an order: a weighted sum, then what outdates or repeats what."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
+from typing import Literal
 
+from engram_runtime.memory import outdated, words
 from engram_runtime.memory.decay import strength
+from engram_runtime.memory.features import Candidate, age
+from engram_runtime.memory.query import Query
 from engram_runtime.memory.results import Hit
-from engram_runtime.state.views import MemoryRow
+
+Mode = Literal["tokens", "sentence", "words"]
+"""What of meaning was compared: the tokens too, the sentence vector, nothing."""
+
+HEAD = 24
+"""Of the best so many, outdated and repeated ones are looked for."""
+OUTDATED_FROM = 2.0
+"""Log-odds from which a newer memory goes before an older one."""
+SUPERSEDED = 1.0
+"""What a memory that is known to be superseded loses, beside standing below its successor."""
+ELSEWHERE = 0.3
+"""What a global memory loses: the project's own come first where they answer as well."""
+REPEATED_COSINE = 0.95
+REPEATED_SHARE = 0.9
+USUAL_WORDS = 0.30
+USUAL_MEANING = 0.70
+"""mcp-engram's shares (ENGRAM_W_BM25, ENGRAM_W_VECTOR): what is set is understood as a multiple of these."""
+
+_OF_WORDS = ("words", "coverage", "thread")
+_OF_MEANING = ("meaning", "tokens", "company")
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Parameters of the score; `words` and `meaning` are shares of likeness, the others factors.
+    """How much each signal counts, by mode. Fitted: `benchmarks/fit_weights.py` writes `weights.json`.
 
-    A row without a shared word must reach `least_similarity` (cosine) to be a hit at all.
+    A memory that shares no word with the question must reach `least_similarity` (cosine) to be a hit at all.
     """
 
-    words: float = 0.20
-    meaning: float = 0.80
-    least_similarity: float = 0.10
-    strength: float = 0.10
-    importance: float = 0.15
-    elsewhere: float = 0.90
-    """Factor of a global memory: the project's own come first where they are as alike."""
-    superseded: float = 0.60
+    modes: Mapping[str, Mapping[str, float]]
+    outdated: Mapping[str, float]
+    fitted: str = ""
+    """On what."""
+    least_similarity: float = 0.15
+    words: float = 1.0
+    meaning: float = 1.0
+    """Multiples of the weights of words and of meaning."""
+
+    def of(self, mode: Mode) -> dict[str, float]:
+        """Weights by signal."""
+        scaled = dict(self.modes[mode])
+        for names, factor in ((_OF_WORDS, self.words), (_OF_MEANING, self.meaning)):
+            scaled.update({name: scaled[name] * factor for name in names if name in scaled})
+        return scaled
 
 
-DEFAULT = Weights()
-GOOD_SHARE = 0.75
-LONG_QUERY = 8
-"""Terms; of a longer query nobody expects more to match."""
-COVERAGE = 0.2
-"""What the share of the query's terms that a row holds adds to its likeness in words. BM25 tells little where few
-rows are stored: FTS5 gives a term that half of them hold no weight at all."""
+@functools.cache
+def shipped() -> Weights:
+    """The weights that come with Engram."""
+    told = json.loads((Path(__file__).parent / "weights.json").read_text("utf-8"))
+    return Weights(modes=told["modes"], outdated=told["outdated"], fitted=told["fitted"])
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What a query found: BM25 and cosine by memory id; `terms` are the query's words, `total` the rows searched."""
+class Gathered:
+    """Candidates with their signals. `head`: those compared by tokens; `kin[i][j]`: cosine of `head[i]`, `head[j]`."""
 
-    bm25: Mapping[int, float]
-    cosine: Mapping[int, float]
-    terms: tuple[str, ...] = ()
-    total: int = 0
+    mode: Mode
+    query: Query
+    head: list[Candidate]
+    rest: list[Candidate] = field(default_factory=list)
+    kin: Sequence[Sequence[float]] = ()
 
-    def full_marks(self) -> float:
-        """The BM25 that counts as 1: the best found, but not less than a good match of the query would have.
 
-        Without the latter one chance word would make a row as good as a match of every word. A term that one
-        row in `total` has adds about ln(1 + total).
-        """
-        good = GOOD_SHARE * min(LONG_QUERY, len(self.terms)) * math.log1p(self.total)
-        return max(good, *self.bm25.values()) if self.bm25 else 1.0
+@dataclass(slots=True)
+class _Place:
+    one: Candidate
+    score: float
+    why: list[str]
+
+
+def score(signals: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The weighted sum."""
+    return sum(weight * signals.get(name, 0.0) for name, weight in weights.items())
 
 
 def rank(
-    rows: list[MemoryRow], found: Evidence, project: str, now: datetime, weights: Weights = DEFAULT
+    gathered: Gathered, project: str, now: datetime, weights: Weights, most: int | None = None
 ) -> list[Hit]:
-    """The rows as hits, best first. The same rows, evidence and clock give the same order."""
-    best = found.full_marks()
-    hits: dict[int, Hit] = {}
-    for row in rows:
-        shared = _shared(row, found) if row.id in found.bm25 else ()
-        words = _likeness(found, row, shared, best)
-        cosine = found.cosine.get(row.id, 0.0)
-        if words <= 0 and cosine < weights.least_similarity:
+    """The candidates, or the `most` best of them, as hits, best first. The same candidates and clock give the same
+    order."""
+    first = _scored(gathered.head, gathered.mode, project, weights)
+    if gathered.kin:
+        order = sorted(range(len(first)), key=lambda i: _key(first[i]))[:HEAD]
+        kin = [[gathered.kin[i][j] for j in order] for i in order]
+        head = [first[i] for i in order]
+        _lift_newer(head, kin, weights)
+        _lower_repeated(head, kin)
+    _lower_superseded(first)
+    first.sort(key=_key)
+    least = min((place.score for place in first), default=0.0)
+    # The rest were scored without tokens: their scores do not compare with those of the first.
+    rest = _scored(gathered.rest, "sentence" if gathered.mode != "words" else "words", project, weights)
+    rest.sort(key=_key)
+    top = max((place.score for place in rest), default=0.0)
+    for place in rest:
+        place.score = min(place.score, least - 0.001 - (top - place.score))
+    places = [*first, *rest]
+    found = {place.one.row.id for place in places if _answers(place.one, weights)}
+    # Whatever superseded something found answers as well, though it may say it in other words.
+    found |= {by for place in places if (by := place.one.row.superseded_by) and place.one.row.id in found}
+    best = [place for place in places if place.one.row.id in found][:most]
+    return [_hit(place, gathered.query, now) for place in best]
+
+
+def _answers(one: Candidate, weights: Weights) -> bool:
+    return bool(one.matched) or (one.cosine or 0.0) >= weights.least_similarity
+
+
+def _key(place: _Place) -> tuple[float, int]:
+    return -place.score, -place.one.row.id
+
+
+def _scored(candidates: Sequence[Candidate], mode: Mode, project: str, weights: Weights) -> list[_Place]:
+    of_mode = weights.of(mode)
+    places = []
+    for one in candidates:
+        place = _Place(one, score(one.signals, of_mode), [])
+        if one.row.project != project:
+            place.score -= ELSEWHERE
+            place.why.append("global")
+        places.append(place)
+    return places
+
+
+def _lift_newer(head: list[_Place], kin: Sequence[Sequence[float]], weights: Weights) -> None:
+    """A note that tells a later state of what an older one tells takes its place, and the older one the next."""
+    notes = [outdated.Note.of(place.one.row) for place in head]
+    likely: list[tuple[float, int, int]] = []
+    for i, j, signals in outdated.pairs(notes, kin):
+        if head[i].one.said.speaker or head[j].one.said.speaker:
+            continue  # People repeat and vary what they say; that is no later state.
+        odds = score(signals, weights.outdated) + weights.outdated.get("bias", 0.0)
+        if odds >= OUTDATED_FROM:
+            likely.append((odds, i, j))
+    for _, i, j in sorted(likely):
+        older, newer = head[i], head[j]
+        if older.score >= newer.score:
+            newer.score, older.score = older.score, older.score - 0.001
+            older.why.append(f"{newer.one.row.id} tells a later state")
+
+
+def _lower_superseded(places: list[_Place]) -> None:
+    """What is known to be superseded stands below its successor, which takes its place."""
+    by_id = {place.one.row.id: place for place in places}
+    for place in sorted(places, key=lambda place: place.one.row.id):
+        by = place.one.row.superseded_by
+        if by is None:
             continue
-        reasons = _reasons(words, cosine, shared)
-        hits[row.id] = _hit(row, words, cosine, bool(found.cosine), reasons, project, now, weights)
-    for memory in sorted(hits, reverse=True):
-        hits[memory] = _below_successor(hits[memory], hits)
-    return sorted(hits.values(), key=lambda hit: (-hit.score, -hit.memory.id))
+        successor = by_id.get(by)
+        if successor is not None and successor.score < place.score:
+            successor.score = place.score
+        place.score -= SUPERSEDED
+        place.why.append(f"superseded by {by}")
 
 
-def _hit(
-    row: MemoryRow,
-    words: float,
-    cosine: float,
-    compared: bool,
-    why: tuple[str, ...],
-    project: str,
-    now: datetime,
-    weights: Weights,
-) -> Hit:
-    left = strength(row, now)
-    likeness = weights.words * words
-    if compared:
-        likeness += weights.meaning * max(0.0, cosine)
-    score = likeness * (1 + weights.strength * (left - 1)) * (1 + weights.importance * (row.importance - 1))
-    if row.project != project:
-        score *= weights.elsewhere
-        why = (*why, "global")
-    if row.superseded_by is not None:
-        score *= weights.superseded
-        why = (*why, f"superseded by {row.superseded_by}")
-    return Hit(
-        memory=row,
-        strength=round(left, 4),
-        similarity=round(cosine, 4),
-        lexical=round(words, 4),
-        score=round(score, 6),
-        why=why,
+def _lower_repeated(head: list[_Place], kin: Sequence[Sequence[float]]) -> None:
+    """Of memories that say the same the best stays, the others go below all that say something else."""
+    order = sorted(range(len(head)), key=lambda i: _key(head[i]))
+    least = min(place.score for place in head) if head else 0.0
+    said = [frozenset(words.terms(place.one.row.content)) for place in head]
+    kept: list[int] = []
+    for i in order:
+        same = next((j for j in kept if kin[i][j] >= REPEATED_COSINE and _same_words(said[i], said[j])), None)
+        if same is None:
+            kept.append(i)
+        else:
+            head[i].score = least - 0.001
+            least = head[i].score
+            head[i].why.append(f"repeats {head[same].one.row.id}")
+
+
+def _same_words(one: frozenset[str], other: frozenset[str]) -> bool:
+    different = one ^ other
+    return len(one & other) >= REPEATED_SHARE * len(one | other) and not any(
+        any(letter.isdigit() for letter in term) for term in different
     )
 
 
-def _below_successor(hit: Hit, hits: Mapping[int, Hit]) -> Hit:
-    """The hit, with a score below that of the memory that supersedes it."""
-    successor = hits.get(hit.memory.superseded_by or 0)
-    if successor is None or hit.score < successor.score:
-        return hit
+def _reasons(one: Candidate, query: Query) -> list[str]:
+    reasons = []
+    if one.matched:
+        reasons.append(f"words: {', '.join(query.spoken(one.matched)[:5])}")
+    if one.cosine is not None and one.cosine > 0:
+        reasons.append(f"meaning {one.cosine:.2f}")
+    if one.signals.get("date") or one.signals.get("stored"):
+        reasons.append(f"from {one.day.isoformat()}")
+    if one.signals.get("command"):
+        reasons.append("holds a command")
+    return reasons
+
+
+def _hit(place: _Place, query: Query, now: datetime) -> Hit:
+    one = place.one
     return Hit(
-        memory=hit.memory,
-        strength=hit.strength,
-        similarity=hit.similarity,
-        lexical=hit.lexical,
-        score=round(successor.score * 0.999, 6),
-        why=hit.why,
+        memory=one.row,
+        strength=round(strength(one.row, now), 4),
+        similarity=round(one.cosine or 0.0, 4),
+        lexical=round(min(1.0, one.signals["words"]), 4),
+        score=round(place.score, 6),
+        why=(*_reasons(one, query), *place.why),
+        signals={name: round(value, 4) for name, value in one.signals.items() if value},
+        age_days=round(age(one.row, now), 2),
     )
-
-
-def _shared(row: MemoryRow, found: Evidence) -> tuple[str, ...]:
-    """The query's terms that the row holds, but for an ending of two letters (close to what Porter's stemmer does)."""
-    content = row.content.lower()
-    return tuple(term for term in found.terms if term[: max(4, len(term) - 2)] in content)
-
-
-def _likeness(found: Evidence, row: MemoryRow, shared: tuple[str, ...], best: float) -> float:
-    """Likeness in words, 0..1."""
-    covered = len(shared) / len(found.terms) if found.terms else 0.0
-    return min(1.0, found.bm25.get(row.id, 0.0) / best + COVERAGE * covered)
-
-
-def _reasons(words: float, cosine: float, shared: tuple[str, ...]) -> tuple[str, ...]:
-    reasons: list[str] = []
-    if words > 0:
-        reasons.append(f"words: {', '.join(shared[:5])}" if shared else "words")
-    if cosine > 0:
-        reasons.append(f"meaning {cosine:.2f}")
-    return tuple(reasons)

@@ -1,54 +1,176 @@
-"""One recall: candidates by words and by meaning, then one order."""
+"""One recall: candidates by words and by meaning, their signals, one order."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from engram_runtime.memory import lexical
-from engram_runtime.memory.embedder import Vectors
+from engram_runtime.memory import features, lexical, pooling
+from engram_runtime.memory.embedder import Embedder, Likeness
 from engram_runtime.memory.index import Index
-from engram_runtime.memory.ranking import DEFAULT, Evidence, Weights, rank
+from engram_runtime.memory.query import Query, query
+from engram_runtime.memory.ranking import Gathered, Mode, Weights, rank, score, shipped
 from engram_runtime.memory.results import Hit
 from engram_runtime.memory.scope import Scope
+from engram_runtime.state.views import MemoryRow
 
 CANDIDATES = 100
 """Rows looked at by words, and as many by meaning."""
+HEAD = 64
+"""Of these, so many are compared by their tokens."""
+PATIENCE = 0.25
+"""Seconds to wait for that comparison."""
+LEADING = 30
+"""Of the rows found by words, so many bring along what stands beside them: an answer follows its question."""
+LONGEST_CHAIN = 8
+
+Ask = Callable[[float], Likeness | None]
+"""Asks the model, given so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the words of a question find. `held`: how many memories hold each term."""
+
+    ids: tuple[int, ...]
+    held: dict[str, int]
+    total: int
 
 
 def find(
     index: Index,
-    query: str,
-    vector: Vectors | None,
+    embedder: Embedder,
+    question: str,
     scope: Scope,
     now: datetime,
-    weights: Weights = DEFAULT,
+    *,
+    patiently: Callable[[Ask], Likeness | None],
+    weights: Weights | None = None,
+    most: int | None = None,
 ) -> tuple[list[Hit], bool]:
-    """Hits of a query, best first, and whether meaning was compared (the index holds vectors of that model)."""
-    terms = lexical.query_terms(query)
+    """The `most` best hits of a question, and whether meaning was compared.
+
+    `patiently` is handed the question to the model and says how long it may take. Raises what the index raises.
+    """
+    weights = weights or shipped()
+    gathered = gather(index, embedder, question, scope, now, patiently=patiently, weights=weights)
+    return rank(gathered, scope.project, now, weights, most), gathered.mode != "words"
+
+
+def gather(
+    index: Index,
+    embedder: Embedder,
+    question: str,
+    scope: Scope,
+    now: datetime,
+    *,
+    patiently: Callable[[Ask], Likeness | None],
+    weights: Weights,
+) -> Gathered:
+    """The candidates of a question with their signals."""
+    asked = query(question, now.date())
+    found = index.healing(lambda: _by_words(index, asked, scope))
+    likeness = patiently(lambda within: _by_meaning(embedder, asked, found, scope, within))
+    cosine = likeness.cosine if likeness is not None else {}
+    ids = {*found.ids, *cosine}
+    candidates = index.healing(lambda: _candidates(index, asked, found, ids, cosine, scope, now))
+    if likeness is None or (found.total and not cosine):
+        return Gathered("words", asked, candidates)
+    if not likeness.pieces:
+        return Gathered("sentence", asked, candidates)
+    return _compared(embedder, asked, found, candidates, weights)
+
+
+def _by_words(index: Index, asked: Query, scope: Scope) -> Found:
     with index.connection() as connection:
-        bm25 = lexical.search(connection, terms, scope, CANDIDATES)
-        cosine: dict[int, float] = {}
-        compared = vector is not None and index.vectors.model() == (vector.model, vector.dim)
-        if vector is not None and compared:
-            cosine = _cosines(index, vector.rows[0], scope, bm25)
-        total = connection.execute("SELECT count(*) FROM memories").fetchone()[0]
-        rows = index.select("m.id IN (SELECT value FROM json_each(?))", (_listed({*bm25, *cosine}),))
-    found = Evidence(bm25, cosine, tuple(terms), total)
-    return rank(rows, found, scope.project, now, weights), compared
+        held = lexical.frequencies(connection, {term for word in asked.words for term in word.terms})
+        ids = lexical.search(connection, asked.terms, scope, CANDIDATES)
+        (total,) = connection.execute("SELECT count(*) FROM lines").fetchone()
+    return Found(tuple(ids), held, total)
 
 
-def _cosines(index: Index, vector: bytes, scope: Scope, bm25: dict[int, float]) -> dict[int, float]:
-    """Cosines of the nearest rows in scope, and of those found by words."""
-    nearest = index.vectors.nearest(vector, scope.selection, scope.selection_values, CANDIDATES)
-    others = bm25.keys() - nearest.keys()
-    if others:
-        nearest |= index.vectors.nearest(
-            vector, "SELECT value FROM json_each(?)", (_listed(others),), len(others)
-        )
-    return nearest
+def _by_meaning(
+    embedder: Embedder, asked: Query, found: Found, scope: Scope, within: float
+) -> Likeness | None:
+    words = _weighed(asked, found)
+    return embedder.consult(
+        asked.text, scope, k=CANDIDATES, ids=found.ids, within=within, words=words, total=found.total
+    )
 
 
-def _listed(ids: Iterable[int]) -> str:
-    return json.dumps(sorted(ids))
+def _weighed(asked: Query, found: Found) -> list[tuple[int, int, int]]:
+    """The question's words, each with how many memories hold its rarest term."""
+    return [
+        (word.start, word.end, min((found.held[term] for term in word.terms), default=-1))
+        for word in asked.words
+    ]
+
+
+def _candidates(
+    index: Index,
+    asked: Query,
+    found: Found,
+    ids: set[int],
+    cosine: dict[int, float],
+    scope: Scope,
+    now: datetime,
+) -> list[features.Candidate]:
+    """The memories found and those that superseded them, with the signals that need no tokens."""
+    with index.connection() as connection:
+        leading = lexical.lines(connection, found.ids[:LEADING], ())
+    ids = ids.union(*((line.previous or 0, line.following or 0) for line in leading.values()))
+    rows = _with_successors(index, index.select(*_within(scope, ids)), scope)
+    with index.connection() as connection:
+        lines = lexical.lines(connection, rows, asked.terms)
+        for row in rows.values():
+            if row.project != scope.project and row.id in lines:
+                # A global memory: what stands beside it elsewhere is not for this project.
+                lines[row.id] = replace(lines[row.id], previous=None, following=None)
+        beside = {place for line in lines.values() for place in (line.previous, line.following) if place}
+        lines |= lexical.lines(connection, beside - lines.keys(), asked.terms)
+    candidates = [
+        features.candidate(row, lines[row.id], cosine.get(row.id), asked)
+        for row in rows.values()
+        if row.id in lines
+    ]
+    rare = {term: lexical.rarity(found.total, found.held[term]) for term in asked.terms}
+    features.describe(candidates, features.Setting(asked, now, rare, lines))
+    return candidates
+
+
+def _within(scope: Scope, ids: Iterable[int]) -> tuple[str, tuple[object, ...]]:
+    asked = "m.id IN (SELECT value FROM json_each(?)) AND m.pruned_at IS NULL"
+    return f"{asked} AND {scope.condition} ORDER BY m.id", (json.dumps(sorted(ids)), *scope.values)
+
+
+def _with_successors(index: Index, rows: Sequence[MemoryRow], scope: Scope) -> dict[int, MemoryRow]:
+    """The rows by id, and those that superseded them."""
+    found = {row.id: row for row in rows}
+    for _ in range(LONGEST_CHAIN):
+        missing = {row.superseded_by for row in found.values() if row.superseded_by} - found.keys()
+        more = index.select(*_within(scope, missing)) if missing else []
+        if not more:
+            break
+        found.update((row.id, row) for row in more)
+    return dict(sorted(found.items()))
+
+
+def _compared(
+    embedder: Embedder, asked: Query, found: Found, candidates: list[features.Candidate], weights: Weights
+) -> Gathered:
+    """The best candidates, compared by their tokens."""
+    of_sentence = weights.of("sentence")
+    order = sorted(candidates, key=lambda one: (-score(one.signals, of_sentence), -one.row.id))
+    head, rest = order[:HEAD], order[HEAD:]
+    ids = [one.row.id for one in head]
+    beside = [place for one in head for place in (one.line.previous, one.line.following) if place]
+    near = embedder.compare(asked.text, list(dict.fromkeys((*ids, *beside))), within=PATIENCE, among=ids)
+    if near is None or not near.pieces:
+        return Gathered("sentence", asked, candidates)
+    of_tokens = pooling.token_weights(near.pieces, near.starts, _weighed(asked, found), found.total)
+    features.compare(head, near.best, of_tokens)
+    features.keep_company(head, near.kin)
+    mode: Mode = "tokens"
+    return Gathered(mode, asked, head, rest, near.kin)

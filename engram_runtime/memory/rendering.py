@@ -17,6 +17,8 @@ FAILURE_IMPORTANCE = {"critical": 0.9, "major": 0.7, "minor": 0.5}
 PROGRESS_IMPORTANCE = {"blocked": 0.9, "in_progress": 0.8, "planning": 0.7, "review": 0.6, "done": 0.5}
 HANDOFF_IMPORTANCE = 0.9
 """Importance by kind: mcp-engram 0.19's values."""
+OBSERVED_IMPORTANCE = 0.35
+"""Of a failure that nobody reported: Engram saw it, and saw it mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ def failure(event: FailureTracked, at: str) -> Rendered:
         "timestamp": at,
         "task_id": event.task,
     }
-    return Rendered(text, "failure", FAILURE_IMPORTANCE[event.severity], "failure", metadata)
+    importance = OBSERVED_IMPORTANCE if event.source == "observed" else FAILURE_IMPORTANCE[event.severity]
+    return Rendered(text, "failure", importance, "failure", metadata)
 
 
 def progress(event: ProgressTracked, at: str) -> Rendered:

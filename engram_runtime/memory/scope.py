@@ -39,3 +39,11 @@ class Scope:
         """Parameters of `selection`."""
         of_type = () if self.memory_type == "all" else (self.memory_type,)
         return (self.project, self.user, *of_type, self.user, *of_type)
+
+    def admits(self, project: str, user: str, scope: str, memory_type: str) -> bool:
+        """Whether a row with these columns is in scope: `condition`, outside SQL."""
+        return (
+            user == self.user
+            and (project == self.project or scope == "global")
+            and self.memory_type in ("all", memory_type)
+        )

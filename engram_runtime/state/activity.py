@@ -118,6 +118,22 @@ def _progress(event: events.ProgressTracked) -> str:
     return f"{event.feature}: {event.status.replace('_', ' ')}{share}"
 
 
+def _drift(event: events.DriftDetected) -> str:
+    against = f", against: {event.violations[0]}" if event.violations else ""
+    return f"drift from task {event.task} ({event.source}): {_percent(event.composite)}{against}"
+
+
+def _compared(event: events.MemoryCompared) -> str:
+    if event.supersedes:
+        return f"memory {event.memory} supersedes {', '.join(map(str, event.supersedes))}: {event.why}"
+    below = f"is below memory {event.below}: {event.why}" if event.below is not None else "is new"
+    return f"memory {event.memory} {below}"
+
+
+def _percent(share: float | None) -> str:
+    return "not known" if share is None else f"{share:.0%}"
+
+
 def _plural(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
@@ -143,10 +159,19 @@ _WORDS: dict[type[Event], Callable[[Any], str]] = {
     events.AgentExited: _exited,
     events.SessionEnded: lambda e: f"session ended: {e.verdict}",
     events.BriefingInjected: lambda e: f"briefing of {e.tokens} tokens given (task {e.task})",
-    events.TaskCreated: lambda e: f"task: {e.name}",
+    events.TaskCreated: lambda e: (
+        f"task: {e.name}" + (f" (again, after task {e.retry_of})" if e.retry_of is not None else "")
+    ),
     events.TaskUpdated: _updated,
     events.TaskAttached: lambda e: f"works on task {e.task}",
+    events.ExecutionStarted: lambda e: f"execution of task {e.task} started: {e.goal}",
+    events.ExecutionEnded: lambda e: f"execution {e.execution} {e.status}",
+    events.DriftDetected: _drift,
+    events.ContinuityEvaluated: lambda e: (
+        f"continuity of task {e.task}, v{e.before} to v{e.after}: {_percent(e.composite)}"
+    ),
     events.ProgressTracked: _progress,
+    events.KnownFailureTold: lambda e: f"told the agent of a known failure (memory {e.memory})",
     events.FailureTracked: lambda e: f"failure in {e.component}: {e.error}",
     events.HandoffRecorded: lambda e: f"handoff: {e.summary}",
     events.InterruptionReported: lambda e: f"interrupted: {e.reason.replace('_', ' ')}",
@@ -154,5 +179,18 @@ _WORDS: dict[type[Event], Callable[[Any], str]] = {
     events.MemoryUpdated: lambda e: f"reworded memory {e.memory}",
     events.MemorySuperseded: lambda e: f"memory {e.memory} is superseded by {e.by}",
     events.MemoryRecalled: lambda e: f"recalled {_plural(len(e.memories), 'memory', 'memories')}",
+    events.MemoryCompared: lambda e: _compared(e),
+    events.MemoryReinforced: lambda e: f"memory {e.memory} was stated again",
+    events.MemoryPruned: lambda e: f"pruned {_plural(len(e.memories), 'faded memory', 'faded memories')}",
+    events.MemoryRestored: lambda e: f"restored {_plural(len(e.memories), 'memory', 'memories')}",
+    events.OutcomeReported: lambda e: f"outcome of {e.reported_session}: {e.outcome}",
+    events.RecordsImported: lambda e: (
+        f"took over {_plural(len(e.records), 'record', 'records')} of {e.source}"
+    ),
+    events.EventLost: lambda e: "an event that was lost",
+    events.JournalRecovered: lambda e: f"journal recovered: {_plural(e.kept, 'event', 'events')} kept",
+    events.Forgotten: lambda e: (
+        f"forgot a {e.what}: {_plural(sum(last - first + 1 for first, last in e.ranges), 'event', 'events')} erased"
+    ),
     events.MaintenanceDone: lambda e: f"maintenance: {e.what}",
 }

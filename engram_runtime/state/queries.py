@@ -13,6 +13,8 @@ from engram_runtime.database import errors, failure
 from engram_runtime.errors import StoreDamaged
 from engram_runtime.journal.records import FileChange, ToolFact
 from engram_runtime.state import views
+from engram_runtime.state.import_queries import ImportQueries
+from engram_runtime.state.lineage_queries import LineageQueries
 from engram_runtime.state.schema import (
     ATTEMPTS,
     CHECKPOINTS,
@@ -48,7 +50,7 @@ _OPEN = ("in_progress", "blocked")
 _CLOSED = ("done", "cancelled")
 
 
-class Queries:
+class Queries(LineageQueries, ImportQueries):
     """Read models of a home. Thread-safe."""
 
     def __init__(self, state: State) -> None:
@@ -76,6 +78,9 @@ class Queries:
         """Tasks of a project to go on with, the newest interruption first; none whose last session is live."""
         query = _task_query().where(TASKS.c.project == project, _INTERRUPTED)
         return self._tasks(query.order_by(_INTERRUPTED_AT.desc(), TASKS.c.id.desc()))
+
+    def _all_tasks(self) -> Select[Any]:
+        return _task_query()
 
     # --- sessions -------------------------------------------------------------------------------------
 
@@ -231,7 +236,8 @@ class Queries:
             return self._fetch(query)
         except errors() as error:
             problem = failure(error, "The state")
-            if not isinstance(problem, StoreDamaged) and "no such table" not in str(error):
+            other_schema = "no such table" in str(error) or "no such column" in str(error)
+            if not (isinstance(problem, StoreDamaged) or other_schema):
                 raise problem from error
             # Derived data: thrown away and made anew from the journal, once.
             self._state.discard_damaged()
@@ -286,7 +292,7 @@ def _labels(columns: Iterable[Any], prefix: str) -> list[Label[Any]]:
 
 _TOOL_COLUMNS = [TOOLS.c[name] for name in ("tool", "summary", "status", "error", "duration_ms", "position")]
 _TOOL_NAMES = ["tool_" + column.name for column in _TOOL_COLUMNS]
-_HIDDEN = {"last_tool", "verdict_kind", "last_position", "ended_position", "left_running"}
+_HIDDEN = {"last_tool", "verdict_kind", "ended_position", "left_running"}
 _SESSION_QUERY: Select[Any] = select(
     *(column for column in SESSIONS.columns if column.name not in _HIDDEN), *_labels(_TOOL_COLUMNS, "tool_")
 ).outerjoin_from(SESSIONS, TOOLS, TOOLS.c.position == SESSIONS.c.last_tool)

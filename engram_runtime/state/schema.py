@@ -101,10 +101,59 @@ TASKS = Table(
     _integer("parent"),
     _text("source", nullable=False),
     _text("last_session"),
+    _integer("execution"),
+    _integer("origin", nullable=False),
+    _integer("attempt", nullable=False),
+    _integer("retry_of"),
+    _integer("previous"),
+    _integer("checkpoint"),
     Index("tasks_by_project", "project", "updated"),
     Index("tasks_by_session", "last_session"),
+    Index("tasks_by_origin", "origin", "attempt"),
+    Index("tasks_by_parent", "parent"),
+    Index("tasks_by_execution", "execution"),
 )
-"""`updated` is the position of the last event about the task."""
+"""`updated` is the position of the last event about the task. `origin` is the first of a chain of retries, `attempt`
+its place in that chain, `retry_of` the task that was said to be tried again, `previous` the attempt before."""
+
+EXECUTIONS = Table(
+    "executions",
+    METADATA,
+    _integer("id", primary_key=True),
+    _text("goal", nullable=False),
+    _text("status", nullable=False),
+    _text("user", nullable=False),
+    _text("project", nullable=False),
+    _text("origin_checkpoint"),
+    Column("continuity_score", Float),
+    _text("created_at", nullable=False),
+    _text("last_active_at", nullable=False),
+)
+
+RESTORES = Table(
+    "restores",
+    METADATA,
+    _integer("id", primary_key=True),
+    _integer("task", nullable=False),
+    _integer("checkpoint"),
+    _text("to", nullable=False),
+    _text("session"),
+    _text("created_at", nullable=False),
+    Index("restores_by_task", "task"),
+)
+"""Where a checkpoint reached an agent (as a package or a briefing) or a user."""
+
+DRIFTS = Table(
+    "drifts",
+    METADATA,
+    _integer("id", primary_key=True),
+    _integer("task", nullable=False),
+    Column("composite", Float),
+    _text("source", nullable=False),
+    _text("session"),
+    _text("created_at", nullable=False),
+    Index("drifts_by_task", "task"),
+)
 
 ATTEMPTS = Table(
     "attempts",
@@ -240,3 +289,18 @@ FILES = Table(
     _integer("lines_removed"),
     _integer("position", nullable=False),
 )
+
+IMPORTS = Table(
+    "imports",
+    METADATA,
+    _text("source", primary_key=True),
+    _text("key", primary_key=True),
+    _text("kind", nullable=False),
+    _text("name", nullable=False),
+    _integer("id"),
+    _text("session"),
+    _text("project", nullable=False),
+    _integer("position", nullable=False),
+    Index("imports_by_name", "kind", "name"),
+)
+"""Records of other programs that were taken over, and what they are here (see `records.ImportedRecord`)."""

@@ -2,7 +2,8 @@
 
 Any number of processes share the file. Whoever finds the journal ahead takes the lock file and applies the
 events after the stored position; rows and position are one transaction. Where the file cannot be written
-(full disk, damaged journal, reading only) the same rows are kept in memory instead.
+(full disk, damaged journal, reading only) the same rows are kept in memory instead. A file that is lost is
+begun from the newest snapshot (`snapshots.py`), a file that is thrown away on purpose (`rebuild`) from nothing.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from engram_runtime import database
 from engram_runtime.errors import StoreDamaged, StoreError
+from engram_runtime.journal.background import Background
 from engram_runtime.journal.journal import Journal
-from engram_runtime.paths import make_private_file
+from engram_runtime.paths import clear_database_place, make_private_file
 from engram_runtime.state import schema
 from engram_runtime.state.projector import project
+from engram_runtime.state.rows import Rows
+from engram_runtime.state.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 BATCH = 1000
 """Events applied in one transaction."""
+
+SNAPSHOT_SECONDS = 60.0
+"""How often a process that lives long looks whether a snapshot is due."""
 
 _PLACE = "SELECT position, hash FROM projection"
 _MOVE = "UPDATE projection SET position = ?, hash = ?"
@@ -43,6 +50,8 @@ class State:
         self._position = 0
         self._pid = os.getpid()
         self._in_memory = read_only and not self._files.journal.exists()
+        self._snapshots = Snapshots(journal)
+        self._upkeep = Background("engram-snapshot", self._snapshots.take_if_due, SNAPSHOT_SECONDS)
         self._refuse_a_shorter_journal()
 
     @property
@@ -78,16 +87,25 @@ class State:
                 try:
                     self._catch_up_in_file()
                 except StoreError:
+                    self._close_file()
                     self._in_memory = True
                     self._catch_up_in_memory()
+                else:
+                    self._upkeep.consider()
             return self._position
 
     def rebuild(self) -> int:
-        """Throw the file away and make it anew from the journal; the position reached."""
+        """Throw the file and all snapshots away and make it anew from the journal; the position reached."""
         with self._guard:
             with database.exclusive(self._files.state_lock):
+                self._snapshots.remove_all()
                 self._discard()
             return self.catch_up()
+
+    def snapshot(self) -> int:
+        """Take a snapshot now; its position, 0 where none was taken. Raises StoreError."""
+        self.catch_up()
+        return 0 if self._in_memory else self._snapshots.take()
 
     def discard_damaged(self) -> None:
         """A query found the file unsound: the next one starts from a new file."""
@@ -98,11 +116,16 @@ class State:
 
     def close(self) -> None:
         """Close the file (not in a forked child: the parent uses it)."""
+        if os.getpid() == self._pid:
+            self._upkeep.close()
         with self._guard:
-            if self._engine is not None:
-                self._engine.dispose(close=os.getpid() == self._pid)
-            self._engine = None
-            self._inode = None
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose(close=os.getpid() == self._pid)
+        self._engine = None
+        self._inode = None
 
     # --- in the file --------------------------------------------------------------------------------
 
@@ -135,21 +158,35 @@ class State:
 
     def _open_file(self) -> None:
         """Open the file, or make it; one that is unsound or of another journal is made anew."""
-        self.close()
+        self._close_file()
+        clear_database_place(self._files.state)
+        self._engine = self._sound() if self._files.state.exists() else None
+        if self._engine is None:
+            self._discard()
+            self._engine = self._from_snapshot() or self._usable(new=True)
+        self._inode = self._file_inode()
+
+    def _from_snapshot(self) -> Engine | None:
+        """The engine on the newest snapshot, if that serves."""
+        if not self._snapshots.restore():
+            return None
+        found = self._sound()
+        if found is None:
+            self._discard()
+        return found
+
+    def _sound(self) -> Engine | None:
         try:
-            self._engine = self._usable()
+            return self._usable()
         except database.errors() as error:
             if not isinstance(database.failure(error, "The state"), StoreDamaged):
                 raise
-            self._engine = None
-        if self._engine is None:
-            self._discard()
-            self._engine = self._usable(new=True)
-        self._inode = self._file_inode()
+            return None
 
     def _usable(self, *, new: bool = False) -> Engine | None:
         """The engine, if the file holds rows of this journal (or is new)."""
-        new = make_private_file(self._files.state) or new
+        if new:
+            make_private_file(self._files.state)
         engine = database.engine(self._files.state, synchronous="NORMAL")
         try:
             with engine.connect() as connection:
@@ -177,7 +214,7 @@ class State:
         return True
 
     def _discard(self) -> None:
-        self.close()
+        self._close_file()
         self._position = 0
         for suffix in ("", "-wal", "-shm"):
             self._files.state.with_name(self._files.state.name + suffix).unlink(missing_ok=True)
@@ -186,20 +223,23 @@ class State:
         """Apply the events after the stored position, in batches; the caller holds the lock."""
         assert self._engine is not None
         with self._engine.connect() as connection:
-            self._position = int(connection.exec_driver_sql(_PLACE).one()[0])
+            driver = database.driver_connection(connection)
+            # Projectors know SQLAlchemy's connection; this is its part they use.
+            rows = cast("Connection", Rows(driver))
+            self._position = int(driver.execute(_PLACE).fetchone()[0])
             while recorded := self._journal.read_after(self._position, BATCH):
                 position = recorded[-1].position
                 seal = self._journal.hash_at(position) or b""
-                with database.atomic(connection):
-                    project(connection, recorded)
-                    connection.exec_driver_sql(_MOVE, (position, seal.hex()))
+                with database.atomic(driver):
+                    project(rows, recorded)
+                    driver.execute(_MOVE, (position, seal.hex()))
                 self._position = position
 
     # --- in memory ----------------------------------------------------------------------------------
 
     def _catch_up_in_memory(self) -> None:
         if self._engine is None or not self._in_memory:
-            self.close()
+            self._close_file()
             self._engine = database.engine(":memory:")
             with self._engine.connect() as connection:
                 if not self._copy_file(connection):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engram_runtime.journal import events
 from engram_runtime.journal.events import Recorded
 from engram_runtime.state import schema
+from engram_runtime.state.lineage_rows import active, place_of
 from engram_runtime.state.rows import fields_of, insert_into, json_text
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ _PROGRESS = ("status", "completion", "blockers", "quality_score", "notes")
 
 def task_created(rows: Connection, at: Recorded, event: events.TaskCreated) -> None:
     """A new task; its id is the event's position."""
-    values = fields_of(event, "name", "goal", "status", "user", "metadata", "parent", "source") | {
+    names = ("name", "goal", "status", "user", "metadata", "parent", "source", "retry_of", "checkpoint")
+    values = fields_of(event, *names) | {
         "id": at.position,
         "project": at.project,
         "created_at": at.at,
@@ -31,7 +33,8 @@ def task_created(rows: Connection, at: Recorded, event: events.TaskCreated) -> N
         "updated": at.position,
         "last_session": None,
     }
-    rows.exec_driver_sql(_INSERT_TASK, values)
+    rows.exec_driver_sql(_INSERT_TASK, values | place_of(rows, at, event))
+    active(rows, at, at.position, resume=True)
 
 
 def task_updated(rows: Connection, at: Recorded, event: events.TaskUpdated) -> None:
@@ -151,3 +154,4 @@ def _touch(rows: Connection, at: Recorded, task: int | None) -> None:
         rows.exec_driver_sql(
             "UPDATE tasks SET updated_at = ?, updated = ? WHERE id = ?", (at.at, at.position, task)
         )
+        active(rows, at, task)

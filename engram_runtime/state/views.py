@@ -67,6 +67,8 @@ class SessionView(View, frozen=True, kw_only=True):
     signals: tuple[tuple[int, str, str], ...]
     """(signal, by, why) that Engram sent."""
     position: int
+    last_position: int = 0
+    """The session's events are between these two positions, both inclusive."""
 
 
 class TaskView(View, frozen=True, kw_only=True):
@@ -94,6 +96,52 @@ class TaskView(View, frozen=True, kw_only=True):
     checkpoints: int
     features_done: int
     features_open: int
+    execution: int | None = None
+    attempt: int = 1
+    """Its place in the chain of retries, from 1."""
+    origin: int | None = None
+    """The first task of the chain of retries: itself where there is none."""
+    retry_of: int | None = None
+    previous: int | None = None
+    """The attempt before this one."""
+    checkpoint: int | None = None
+    """The checkpoint it was said to start from."""
+
+
+class ExecutionView(View, frozen=True, kw_only=True):
+    """An intent that outlives its attempts. `continuity_score` is the last one evaluated for a task of it."""
+
+    id: int
+    goal: str
+    status: Literal["active", "completed", "abandoned", "paused"]
+    user: str
+    project: str
+    origin_checkpoint: str | None
+    continuity_score: float | None
+    created_at: str
+    last_active_at: str
+
+
+class RestoreView(View, frozen=True, kw_only=True):
+    """A checkpoint that reached somebody: an agent over MCP, an agent in its first request, a user."""
+
+    id: int
+    task: int
+    checkpoint: int | None
+    to: Literal["agent", "user", "briefing"]
+    session: str | None
+    created_at: str
+
+
+class DriftView(View, frozen=True, kw_only=True):
+    """Drift as it was found; `composite` 0..1."""
+
+    id: int
+    task: int
+    composite: float | None
+    source: Literal["agent", "observed"]
+    session: str | None
+    created_at: str
 
 
 class CheckpointView(View, frozen=True, kw_only=True):
@@ -231,6 +279,10 @@ class MemoryRow(View, frozen=True, kw_only=True):
     recalls: int
     last_recalled_at: str | None
     superseded_by: int | None
+    superseded_at: str | None = None
+    superseded_why: str = ""
+    pruned_at: str | None = None
+    """Since when it is not recalled any more."""
 
 
 class StoreHealth(View, frozen=True, kw_only=True):
@@ -252,11 +304,14 @@ class StoreHealth(View, frozen=True, kw_only=True):
 __all__ = [
     "ActivityLine",
     "CheckpointView",
+    "DriftView",
+    "ExecutionView",
     "FailureView",
     "HandoffView",
     "InterruptionView",
     "MemoryRow",
     "ProgressView",
+    "RestoreView",
     "SessionFiles",
     "SessionView",
     "StoreHealth",

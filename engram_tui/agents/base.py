@@ -159,6 +159,10 @@ class Adapter(ABC):
         """Whether the answer to this hook call is where the briefing goes."""
         return False
 
+    def takes_advice(self, event: str) -> bool:
+        """Whether the answer to this hook call of a failed tool reaches the model at once."""
+        return False
+
     def holds_for_tools(self, event: str) -> bool:
         """Whether this hook is answered only once the agent's MCP client has listed the tools (bounded)."""
         return False

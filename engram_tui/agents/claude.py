@@ -107,6 +107,10 @@ class Claude(Adapter):
         """At start, resume, after a compaction and after /clear: what the model knew is gone or was never there."""
         return event == "SessionStart"
 
+    def takes_advice(self, event: str) -> bool:
+        """`additionalContext` of both reaches the model's next request."""
+        return event in ("PostToolUse", "PostToolUseFailure")
+
     def hook_answer(self, event: str, payload: Mapping[str, Any], context: str | None) -> dict[str, Any]:
         """`additionalContext` reaches the model from these events."""
         if not context:

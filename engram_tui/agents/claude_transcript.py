@@ -17,7 +17,7 @@ from typing import Any
 
 from engram_runtime.journal.records import ConditionKind
 from engram_tui.agents.base import TranscriptReader
-from engram_tui.agents.tool_calls import command, excerpt, summary, written_paths
+from engram_tui.agents.tool_calls import change, command, excerpt, summary, written_paths
 from engram_tui.watch.observations import (
     CompactionEnded,
     ContextSeen,
@@ -85,6 +85,11 @@ class ClaudeTranscript(TranscriptReader):
     def offset(self) -> int:  # type: ignore[override]
         """Bytes read so far."""
         return self._tail.offset
+
+    @property
+    def malformed(self) -> int:
+        """Lines so far that could not be read."""
+        return self._tail.malformed
 
     def read(self) -> list[Observation]:
         """Observations of the lines appended since the last call."""
@@ -161,6 +166,7 @@ class ClaudeTranscript(TranscriptReader):
             summary=summary(tool, arguments),
             paths=written_paths(tool, arguments),
             command=command(tool, arguments),
+            change=change(tool, arguments),
         )
         self._tools[call.call_id] = call
         yield call

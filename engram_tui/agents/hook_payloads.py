@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engram_tui.agents.claude_transcript import ODD, condition_of
-from engram_tui.agents.tool_calls import command, excerpt, summary, written_paths
+from engram_tui.agents.tool_calls import change, command, excerpt, summary, written_paths
 from engram_tui.watch.observations import (
     CompactionBegan,
     CompactionEnded,
@@ -65,6 +65,7 @@ class HookReader:
                 summary=summary(tool, given),
                 paths=written_paths(tool, given),
                 command=command(tool, given),
+                change=change(tool, given),
             ),
         )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from engram_runtime.journal.records import ConditionKind
 from engram_tui.agents.openhands_prompt import spoken
-from engram_tui.agents.tool_calls import command, excerpt, summary, written_paths
+from engram_tui.agents.tool_calls import change, command, excerpt, summary, written_paths
 from engram_tui.watch.observations import (
     CompactionBegan,
     CompactionEnded,
@@ -110,6 +110,7 @@ class OpenHandsEvents:
             summary=_summary(tool, given),
             paths=tuple(os.path.join(self._folder, path) for path in written_paths(tool, given)),
             command=command(tool, given),
+            change=change(tool, given),
         )
         self._calls[began.call_id] = began
         yield began

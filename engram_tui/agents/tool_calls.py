@@ -47,6 +47,25 @@ def command(tool: str, tool_input: Mapping[str, Any]) -> str:
     return value if tool in SHELL_TOOLS and isinstance(value, str) else ""
 
 
+def change(tool: str, tool_input: Mapping[str, Any]) -> str:
+    """What an editing tool puts in place of what, as an excerpt; "" for other tools."""
+    if tool not in WRITING_TOOLS:
+        return ""
+    edits = tool_input.get("edits")
+    first = edits[0] if isinstance(edits, list) and edits and isinstance(edits[0], Mapping) else tool_input
+    old, new = (_first_line(first.get(key)) for key in ("old_string", "new_string"))
+    if not (old or new):
+        old, new = (_first_line(first.get(key)) for key in ("old_str", "new_str"))
+    if old or new:
+        return f"{old!r} → {new!r}"
+    return _first_line(tool_input.get("content") or tool_input.get("file_text"))
+
+
+def _first_line(value: object) -> str:
+    lines = value.strip().splitlines() if isinstance(value, str) else []
+    return excerpt(lines[0].strip(), 120) + (" …" if len(lines) > 1 else "") if lines else ""
+
+
 def written_paths(tool: str, tool_input: Mapping[str, Any]) -> tuple[str, ...]:
     """Files the call will write, as named in its input."""
     if tool not in WRITING_TOOLS or tool_input.get("command") == "view":

@@ -69,6 +69,11 @@ def find_task(runtime: Runtime, given: str) -> TaskView:
     digits = given.removeprefix("#")
     if digits.isascii() and digits.isdecimal():
         task = runtime.state.task(int(digits)) if len(digits) < 19 else None
+        if (
+            task is None
+            and (former := runtime.state.imported_id("task", digits, runtime.project)) is not None
+        ):
+            task = runtime.state.task(former)
         if task is None:
             raise NotFound(f"There is no task {given}.", hint="See `engram tasks`.")
         if task.project != runtime.project:

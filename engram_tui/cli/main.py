@@ -6,7 +6,7 @@ import importlib
 import io
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -27,10 +27,24 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore": ("work", "The continuation package of a task, as an agent gets it."),
     "recall": ("memory", "Ask memory."),
     "remember": ("memory", "Store a memory."),
+    "consolidate": ("memory", "Link memories that say the same, hide faded repetitions."),
     "prompt": ("serve", "Print the CLAUDE.md section for the current state."),
     "mcp": ("serve", "MCP server for any agent: stdio, or streamable HTTP with --http."),
+    "search": ("reports", "Find words in all that was recorded."),
+    "files": ("reports", "Files that a checkpoint lists as changed."),
+    "diff": ("reports", "The git diff a checkpoint kept."),
+    "stats": ("reports", "Figures of the last days."),
+    "report": ("reports", "A report of a period or a session, as Markdown or HTML."),
+    "forget": ("forget", "Remove a memory, a task or a text for good."),
+    "export": ("transfer", "The whole home as one file."),
+    "import": ("transfer", "Take over a home, or the history of another program."),
+    "setup": ("setup", "Make the home, prepare the embedding model, say how agents are connected."),
+    "trust": ("trust", "Trust this project's .engram.toml as it is now."),
     "agents": ("agents", "Agent CLIs found on this machine."),
+    "seal": ("journal", "Move old events of the journal into compressed archive files."),
     "doctor": ("upkeep", "Check the home: can it be written, is its journal whole?"),
+    "recover": ("upkeep", "Make a damaged journal anew from everything that is intact."),
+    "rebuild-cache": ("upkeep", "Delete what is derived from the journal and make it anew."),
 }
 
 
@@ -44,7 +58,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"engram_tui.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -103,11 +117,18 @@ def main(argv: list[str] | None = None) -> None:
     """Console entry. Exit codes: 0, 1 failed, 2 bad arguments, 70–77 see `engram run`, else the agent's own."""
     words = list(sys.argv[1:] if argv is None else argv)
     own, rest = split_rest(words) if words[:1] in (["run"], ["resume"]) else (words, None)
+    run_command(engram, own, "engram", rest)
+
+
+def run_command(
+    command: click.Command, words: list[str], name: str, rest: tuple[str, ...] | None = None
+) -> NoReturn:
+    """Run a command as this process's own, and exit: errors as one line, codes as `main`. `name`: how it was called."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a locale without UTF-8 shows "?", and nothing fails
     try:
-        code: Any = engram.main(args=own, prog_name="engram", standalone_mode=False, obj={"rest": rest})
+        code: Any = command.main(args=words, prog_name=name, standalone_mode=False, obj={"rest": rest})
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
@@ -125,7 +146,7 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(130)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     line = " ".join(message.split())
     print(f"engram: {line}", file=sys.stderr)
     sys.exit(code)

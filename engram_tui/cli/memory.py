@@ -10,6 +10,9 @@ from engram_runtime.journal.events import Category
 from engram_tui.cli.home import opened
 from engram_tui.cli.output import age, json_option, note, one_line, print_json, table
 
+MODEL_SECONDS = 20.0
+"""How long `consolidate` waits for the model and for what is not indexed yet."""
+
 
 @click.command("recall")
 @click.argument("query")
@@ -74,4 +77,45 @@ def remember_command(text: str, importance: float, category: str, everywhere: bo
         if as_json:
             print_json(stored)
             return
-        print(f"memory #{stored.memory} {stored.outcome}")
+        others = ", ".join(f"#{memory}" for memory in stored.superseded)
+        above = f"#{stored.below}" if stored.below is not None else ""
+        tail = f" ({'below ' + above if above else 'over ' + others})" if above or others else ""
+        print(f"memory #{stored.memory} {stored.outcome}{tail}")
+
+
+@click.command("consolidate")
+@click.option("--user-id", "user", default=None, help="Only this user's memories; all users' without it.")
+@click.option(
+    "--restore", multiple=True, type=int, metavar="ID", help="Let a hidden memory be recalled again."
+)
+@json_option
+def consolidate_command(user: str | None, restore: tuple[int, ...], as_json: bool) -> None:
+    """Link memories of this project that say the same, and hide faded repetitions.
+
+    Nothing is deleted: what is linked stays below what took its place, what is hidden can be restored.
+    """
+    with opened(create=bool(restore)) as runtime:
+        if restore:
+            runtime.memory.restore(*restore)
+            if as_json:
+                print_json({"restored": list(restore)})
+            else:
+                print(f"restored {', '.join(f'#{memory}' for memory in restore)}")
+            return
+        if runtime.journal.head() == 0:
+            if as_json:
+                print_json({"compared": 0, "linked": [], "pruned": [], "took_ms": 0.0, "unlinked": 0})
+            else:
+                print("No memories yet.")
+            return
+        done = runtime.memory.consolidate(user, wait=MODEL_SECONDS)
+        if as_json:
+            print_json(done)
+            return
+        for memory, above, why in done.linked:
+            print(f"#{memory} is below #{above}: {why}")
+        for memory in done.pruned:
+            print(f"#{memory} is hidden: it has faded, and another says it (--restore {memory})")
+        print(f"{len(done.linked)} linked, {len(done.pruned)} hidden, {done.compared} pairs compared")
+        if done.unlinked:
+            note(f"{done.unlinked} memories were left out: they have no vectors yet (see `engram doctor`)")

@@ -7,7 +7,7 @@ from datetime import datetime
 from engram_tui.messages import MemoryHealth, Snapshot
 from engram_tui.panes.paint import Row, Span, row
 from engram_tui.panes.pane import PaneText
-from engram_tui.panes.words import count, fraction, size, sparkline
+from engram_tui.panes.words import age, count, fraction, size, sparkline
 
 EMPTY = (
     "No memories in this project yet. The agent stores them with its remember tool; "
@@ -16,11 +16,12 @@ EMPTY = (
 
 
 def view(snapshot: Snapshot, now: datetime) -> PaneText:
-    """Strength, recall, categories, index, model, size: each line only if it was measured."""
+    """Strength, recall, categories, upkeep, index, model, size: each line only if it was measured."""
     memory = snapshot.memory
     if not memory.total:
         return PaneText((("none yet", "dim"),), (), EMPTY)
-    rows = [r for r in (_strength(memory), _recall(memory), _categories(memory), _index(memory)) if r]
+    lines = (_strength(memory), _recall(memory), _categories(memory), _care(memory, now), _index(memory))
+    rows = [r for r in lines if r]
     return PaneText(_summary(memory), tuple(rows))
 
 
@@ -65,6 +66,24 @@ def _categories(memory: MemoryHealth) -> Row | None:
     for i, (name, number) in enumerate(ordered):
         spans += [(" · " if i else "", "rule"), (f"{name} ", "dim"), (count(number), "plain")]
     return row(*spans, key="categories") if ordered else None
+
+
+def _care(memory: MemoryHealth, now: datetime) -> Row | None:
+    """What upkeep found and did."""
+    numbers = (
+        (memory.stale, "stale"),
+        (memory.pruned, "pruned"),
+        (memory.superseded if not memory.recalls else 0, "superseded"),
+        (memory.waiting, "to compare"),
+    )
+    spans: list[Span] = []
+    for number, name in numbers:
+        if number:
+            spans += [(" · " if spans else "  ", "rule"), (count(number), "plain"), (f" {name}", "dim")]
+    tidied = f"tidied {age(memory.tidied_at, now)}" if memory.tidied_at else ""
+    if not spans and not tidied:
+        return None
+    return row(*(spans or [("  ", "plain")]), right=((tidied, "dim"),) if tidied else (), key="care")
 
 
 def words_only(memory: MemoryHealth) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from engram_runtime.journal.events import BriefingInjected
@@ -13,7 +13,7 @@ from engram_runtime.journal.records import CheckpointReason
 from engram_tui.agents.base import Adapter
 from engram_tui.supervisor.endpoint import Endpoint
 from engram_tui.supervisor.intake import Intake
-from engram_tui.watch.observations import CompactionBegan
+from engram_tui.watch.observations import CompactionBegan, Observation, ToolEnded
 
 TOOLS_WAIT_S = 5.0
 TOOLS_MARGIN_S = 0.3
@@ -25,7 +25,7 @@ class Hooks:
     """Takes hook calls of one agent.
 
     `briefing(source)` gives the text for a (re)started conversation, None for nothing; `checkpoint(reason, trigger)`
-    writes one and returns when it is durable.
+    writes one and returns when it is durable; `advice(ended)` what is known of a failed call, at once or not at all.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Hooks:
         post: Callable[..., None],
         briefing: Callable[[str], Awaitable[tuple[str, int | None, int | None] | None]],
         checkpoint: Callable[[CheckpointReason, str], Awaitable[None]],
+        advice: Callable[[ToolEnded], Awaitable[str | None]],
         has_mcp: bool,
     ) -> None:
         self._adapter = adapter
@@ -44,6 +45,7 @@ class Hooks:
         self._post = post
         self._briefing = briefing
         self._checkpoint = checkpoint
+        self._advice = advice
         self._has_mcp = has_mcp
         self._held = False
 
@@ -56,10 +58,16 @@ class Hooks:
         context: str | None = None
         if self._adapter.gives_briefing(event, payload):
             context = await self._context(event, str(payload.get("source", "")))
+        if self._adapter.takes_advice(event):
+            context = await self._advised(observations)
         if self._has_mcp and not self._held and self._adapter.holds_for_tools(event):
             self._held = True
             await self._tools_listed()
         return self._adapter.hook_answer(event, payload, context)
+
+    async def _advised(self, observations: Sequence[Observation]) -> str | None:
+        failed = next((o for o in observations if isinstance(o, ToolEnded) and not o.ok), None)
+        return None if failed is None else await self._advice(failed)
 
     async def _context(self, event: str, source: str) -> str | None:
         given = await self._briefing(source)

@@ -85,6 +85,10 @@ def memory_health(runtime: Runtime) -> MemoryHealth:
         index_lag=stats.lag,
         embedder=stats.embedder,
         size_bytes=stats.bytes_on_disk,
+        stale=stats.stale,
+        pruned=stats.pruned,
+        waiting=stats.waiting,
+        tidied_at=stats.last_maintenance or "",
     )
 
 

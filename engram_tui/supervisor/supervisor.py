@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 from engram_runtime.errors import StoreError
 from engram_runtime.journal import events as ev
 from engram_runtime.journal.records import CheckpointReason, TranscriptPlace
+from engram_runtime.redaction import forbid
 from engram_tui import messages as m
 from engram_tui.agents.base import Adapter, LaunchPlan
 from engram_tui.supervisor import status
 from engram_tui.supervisor.attached import UI, Attached
+from engram_tui.supervisor.capture import Capture, Decision, FixedFailure
 from engram_tui.supervisor.display import Display
 from engram_tui.supervisor.ending import Ending
 from engram_tui.supervisor.endpoint import Endpoint
@@ -32,6 +34,7 @@ from engram_tui.supervisor.eyes import Eyes
 from engram_tui.supervisor.foreground import Foreground
 from engram_tui.supervisor.hooks import Hooks
 from engram_tui.supervisor.intake import Intake, Live
+from engram_tui.supervisor.known_bugs import KnownBugs
 from engram_tui.supervisor.listeners import Listeners
 from engram_tui.supervisor.opening import open_home
 from engram_tui.supervisor.panes import Panes
@@ -90,6 +93,8 @@ class Supervisor:
         self.task = TaskKeeper(spec, self.recorder, self._task_known)
         began = datetime.fromisoformat(info.started_at).timestamp()
         self.eyes = Eyes(self.cwd, self.tree, self.intake, adapter, plan, began)
+        self.known_bugs = KnownBugs(spec.id, spec.project, self.recorder.post, lambda: self.runtime)
+        self.capture = Capture(self._observed)
         self.hooks = Hooks(
             adapter,
             self.intake,
@@ -97,6 +102,7 @@ class Supervisor:
             self.recorder.post,
             self._briefing,
             self._checkpoint_now,
+            self.known_bugs.advice,
             plan.mcp,
         )
         self.triggers = Triggers(self.checkpoint_soon)
@@ -245,8 +251,12 @@ class Supervisor:
         if isinstance(observation, NativeSession):
             self.eyes.follow(observation.transcript_path)
         self.eyes.noticed(observation)
+        self.capture.saw(observation)
         self.triggers.saw(observation)
         self._changed()
+
+    def _observed(self, found: FixedFailure | Decision) -> None:
+        self.keep(asyncio.to_thread(self.known_bugs.keep, found))
 
     def _task_known(self) -> None:
         self._changed()
@@ -332,7 +342,7 @@ class Supervisor:
         return await self.panes.snapshot()
 
     async def control(self, action: str, body: dict[str, Any]) -> dict[str, Any]:
-        """What scripts ask for over the Unix socket."""
+        """What scripts ask for over the Unix socket. "forget": words that this process must not write any more."""
         if action == "checkpoint":
             view = await self._checkpoint_now("MANUAL", "engram checkpoint", str(body.get("note") or ""))
             if view is None:
@@ -350,6 +360,9 @@ class Supervisor:
             return {"detached": count}
         if action == "screen":
             return {"text": await self.display.tail()}
+        if action == "forget":
+            forbid(str(body.get("pattern") or "(?!)"))
+            return {"heard": True}
         return {"error": "unknown action"}
 
     def ui_joined(self, ui: UI) -> None:

@@ -34,13 +34,15 @@ class Prompted(Observation, frozen=True, kw_only=True):
 
 
 class ToolBegan(Observation, frozen=True, kw_only=True):
-    """A tool call began. `paths`: files the call names as its target (absolute); `command`: of a shell tool."""
+    """A tool call began. `paths`: files the call names as its target (absolute); `command`: of a shell tool;
+    `change`: of an editing tool, what it puts in place of what (an excerpt)."""
 
     tool: str
     call_id: str = ""
     summary: str = ""
     paths: tuple[str, ...] = ()
     command: str = ""
+    change: str = ""
 
 
 class ToolEnded(Observation, frozen=True, kw_only=True):

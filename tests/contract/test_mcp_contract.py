@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
+import jsonschema
 import pytest
 from mcp.client import Client
 
@@ -17,10 +17,8 @@ from engram_runtime.mcp.context import ToolContext
 from engram_runtime.mcp.server import build_server
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
+from tests.contract.calls import CONTRACT, ERRORS, Conversation, every_tool, missing
 
-CONTRACT: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "golden" / "mcp_contract.json").read_text("utf-8")
-)
 PROJECT = "/projects/shop"
 
 
@@ -44,96 +42,40 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
     return connected
 
 
-async def answers(client: Client) -> dict[str, Any]:
-    """One answer of each tool, with something in every list."""
-
-    async def call(tool: str, /, **given: Any) -> Any:
-        result = await client.call_tool(tool, given)
-        assert not result.is_error, result.content
-        (content,) = result.content
-        assert json.loads(content.text) == result.structured_content
-        return result.structured_content
-
-    said: dict[str, Any] = {}
-    said["create_task"] = await call("create_task", name="login", goal="fix the login", metadata={"k": "v"})
-    task = said["create_task"]["task_id"]
-    said["update_task"] = await call("update_task", task_id=task, status="in_progress")
-    said["list_tasks"] = await call("list_tasks")
-    said["track_progress"] = await call(
-        "track_progress", feature="login flow", status="in_progress", blockers=["review"], task_id=task
-    )
-    said["track_failure"] = await call(
-        "track_failure",
-        error="login timeout",
-        component="billing",
-        root_cause="slow",
-        fix="cache",
-        task_id=task,
-    )
-    said["session_handoff"] = await call(
-        "session_handoff",
-        summary="login half done",
-        completed=["login form"],
-        in_progress=["login flow"],
-        blocked=["login deploy"],
-        next_steps=["login docs"],
-        must_not_redo=[{"action": "resend mails", "reason": "side_effect_emitted"}],
-        must_preserve=["public API"],
-        working_set={"files": ["a.py"], "artifacts": ["report.html"]},
-        task_id=task,
-    )
-    said["store_memory"] = await call("store_memory", content="login uses JWT", importance=0.8)
-    memory = said["store_memory"]["memory_id"]
-    said["update_memory"] = await call("update_memory", memory_id=memory, new_content="login uses cookies")
-    said["recall_memory"] = await call("recall_memory", query="login", top_k=10)
-    said["get_task"] = await call("get_task", task_id=task)
-    said["list_checkpoints"] = await call("list_checkpoints", task_id=task)
-    said["restore_checkpoint"] = await call("restore_checkpoint", task_id=task, memory_restore_mode="FULL")
-    said["report_interruption"] = await call(
-        "report_interruption", reason="user_away", context={"why": "lunch"}
-    )
-    said["memory_stats"] = await call("memory_stats")
-    said["get_runtime_health"] = await call("get_runtime_health")
-    return said
-
-
-def missing(wanted: Any, given: Any, path: str) -> Iterable[str]:
-    """Keys of the contract that an answer lacks; entries of a list are taken together."""
-    if isinstance(wanted, list):
-        if not isinstance(given, list):
-            yield f"{path} is no list"
-        elif wanted and isinstance(wanted[0], dict):
-            yield from missing(wanted[0], _together(given), path + "[]") if given else [f"{path} is empty"]
-    elif isinstance(wanted, dict) and wanted:
-        if not isinstance(given, dict):
-            yield f"{path} is no object"
-            return
-        for key, part in wanted.items():
-            if key not in given:
-                yield f"{path}.{key}"
-            elif isinstance(part, (dict, list)):
-                yield from missing(part, given[key], f"{path}.{key}")
-
-
-def _together(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    whole: dict[str, Any] = {}
-    for entry in entries:
-        for key, value in entry.items():
-            known = whole.get(key)
-            if isinstance(known, dict) and isinstance(value, dict):
-                value = {**known, **value}
-            whole[key] = value or known
-    return whole
-
-
 async def test_every_answer_has_the_keys_of_mcp_engram(connect: Connect) -> None:
     async with connect() as client:
-        said = await answers(client)
-        assert set(said) == set(CONTRACT)
+        said = await every_tool(client)
+        assert set(said.answers) == set(CONTRACT)
         lacking = [
-            line for tool, parts in CONTRACT.items() for line in missing(parts["answer"], said[tool], tool)
+            line
+            for tool, parts in CONTRACT.items()
+            for line in missing(parts["answer"], said.answers[tool], tool)
         ]
         assert lacking == []
+        assert {
+            tool: sorted(set(CONTRACT[tool]["parameters"]) - given) for tool, given in said.given.items()
+        } == {tool: [] for tool in CONTRACT}
+        for tool in (await client.list_tools()).tools:
+            jsonschema.validate(said.answers[tool.name], tool.output_schema or {})
+
+
+async def test_every_answer_fits_its_whole_schema(connect: Connect) -> None:
+    async with connect() as client:
+        said = await every_tool(client)
+        for name, answer in said.answers.items():
+            (content,) = (await client.read_resource(f"engram://tools/{name}")).contents
+            schema = json.loads(content.text)["outputSchema"]
+            jsonschema.validate(answer, schema)
+            assert set(schema["required"]) == set(schema["properties"]) <= set(answer)
+
+
+async def test_every_error_of_mcp_engram_is_an_error_that_says_what_to_do(connect: Connect) -> None:
+    async with connect() as client:
+        say = Conversation(client)
+        for tool, given, named in ERRORS:
+            line, told = await say.refused(tool, **given)
+            assert named in line, (tool, line)
+            assert told["ok"] is False and told["error"] == line and told["code"]
 
 
 async def test_every_tool_has_the_parameters_of_mcp_engram(connect: Connect) -> None:
@@ -163,6 +105,9 @@ async def test_every_tool_says_what_it_answers_and_whether_it_writes(connect: Co
             "recall_memory",
             "memory_stats",
             "get_runtime_health",
+            "trace_execution",
+            "score_recovery",
+            "recommend_recovery",
         }
         for tool in (await client.list_tools()).tools:
             assert tool.output_schema and tool.output_schema["type"] == "object"
@@ -178,7 +123,7 @@ async def test_an_error_is_marked_and_says_what_to_do(connect: Connect) -> None:
         assert result.is_error
         (content,) = result.content
         assert content.text == "Task 4711 does not exist. Call list_tasks to see the tasks of this project."
-        assert result.structured_content == {"ok": False, "error": content.text}
+        assert result.structured_content == {"ok": False, "error": content.text, "code": "not_found"}
 
 
 async def test_a_task_without_a_checkpoint_answers_with_mcp_engrams_fallback(connect: Connect) -> None:

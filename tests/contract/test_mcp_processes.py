@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,91 +18,13 @@ from mcp.client import Client
 
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
+from tests.contract.servers import HTTP, PROJECT, STDIO, Server, environment, http_server, server, status
 from tests.support import wait_until
-
-ROOT = Path(__file__).parents[2]
-PROJECT = "/projects/shop"
-STDIO = (
-    "import sys; from pathlib import Path; from engram_runtime.mcp.stdio import serve_stdio;"
-    f"sys.exit(serve_stdio(Path(sys.argv[1]), {PROJECT!r}))"
-)
-HTTP = (
-    "import sys; from pathlib import Path; from engram_runtime.mcp.http import serve_http;"
-    f"sys.exit(serve_http(Path(sys.argv[1]), {PROJECT!r}, 0))"
-)
-
-
-def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ENGRAM_")}
-    return {**kept, "ENGRAM_MODEL": "off", "PYTHONPATH": str(ROOT)}
-
-
-class Server:
-    """One `engram mcp` on pipes, spoken to in plain JSON."""
-
-    def __init__(self, home: Path, client: str = "cursor") -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", STDIO, str(home)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-        )
-        self._id = 0
-        params = {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": client, "version": "1"},
-        }
-        self.greeting = self.ask("initialize", **params)
-
-    def ask(self, method: str, **params: Any) -> Any:
-        self._id += 1
-        self.send({"jsonrpc": "2.0", "id": self._id, "method": method, "params": params})
-        assert self.process.stdout is not None
-        answer = json.loads(self.process.stdout.readline())
-        assert answer["id"] == self._id
-        return answer["result"]
-
-    def send(self, message: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(message).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def call(self, tool: str, /, **given: Any) -> Any:
-        result = self.ask("tools/call", name=tool, arguments=given)
-        assert not result["isError"], result
-        return result["structuredContent"]
-
-    def close(self) -> int:
-        """Close the input; the exit code."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        return self.process.wait(20)
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
-
-
-@contextlib.contextmanager
-def server(home: Path, client: str = "cursor") -> Iterator[Server]:
-    running = Server(home, client)
-    try:
-        yield running
-    finally:
-        _end(running.process)
-
-
-def _end(process: subprocess.Popen[Any]) -> None:
-    if process.poll() is None:
-        process.kill()
-    process.wait(20)
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
 
 
 def pins(home: Path) -> list[dict[str, Any]]:
@@ -184,7 +102,7 @@ def test_requests_before_the_end_of_input_are_all_answered(home: Path) -> None:
             "name": "store_memory", "arguments": {"content": "kept", "importance": 1}}},
         {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {
             "name": "store_memory", "arguments": {"content": "x" * 5_000_000, "importance": 1}}},
-        {"jsonrpc": "2.0", "id": 4, "method": "resources/list"},
+        {"jsonrpc": "2.0", "id": 4, "method": "no/such"},
     ]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", STDIO, str(home)],
@@ -259,31 +177,6 @@ async def test_the_official_client_works_over_pipes(home: Path, mode: Any) -> No
         wait_until(lambda: runtime.state.sessions(ended=True), 10)
         (session,) = runtime.state.sessions()
         assert session.verdict is not None and session.mode == "mcp"
-
-
-@contextlib.contextmanager
-def http_server(home: Path) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HTTP, str(home)], stderr=subprocess.PIPE, text=True, env=environment()
-    )
-    try:
-        assert process.stderr is not None
-        said = process.stderr.readline()
-        yield process, said.split()[2].rstrip(","), Path(said.rsplit(" ", 1)[1].strip())
-    finally:
-        _end(process)
-
-
-def status(url: str, **headers: str) -> int:
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
-    fixed = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-    request = urllib.request.Request(url, body, {**fixed, **headers})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
 
 
 @pytest.mark.slow

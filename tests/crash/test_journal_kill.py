@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from engram_runtime.journal.events import TaskCreated
+from engram_runtime.paths import HomeFiles
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
 from tests.support import rounds, rows_of, wait_until
@@ -97,9 +98,9 @@ def check_home(home: Path, told: dict[str, int]) -> None:
         assert len(runtime.state.tasks(limit=10**6)) == runtime.state.counts()["tasks"]
         runtime.append(TaskCreated(name="still writable"))
         runtime.catch_up()
-        projected = rows_of(home / "state.v1.sqlite")
+        projected = rows_of(HomeFiles(home).state)
         runtime.rebuild_state()
-        assert rows_of(home / "state.v1.sqlite") == projected
+        assert rows_of(HomeFiles(home).state) == projected
 
 
 @pytest.mark.slow

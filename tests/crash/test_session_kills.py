@@ -124,7 +124,7 @@ def test_whatever_is_killed_whenever_the_next_session_goes_on(bench: Bench) -> N
         report = (bench.work / "engram-demo" / "report.md").read_text()
         assert "Proof-read" in report
         (bench.work / "engram-demo" / "report.md").unlink()
-    assert bench.json("doctor")["health"]["writable"]
+    assert bench.json("doctor")["ok"]
 
 
 def test_a_killed_supervisor_leaves_no_agent_that_nobody_watches(bench: Bench) -> None:

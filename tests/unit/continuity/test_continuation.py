@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from engram_runtime.continuity.continuation import continuation, continuity_score
-from engram_runtime.journal.records import Checkpoint, Confidence, Item, ToolFact, Verdict, WorkingSet
+from engram_runtime.continuity.continuation import continuation
+from engram_runtime.journal.records import Checkpoint, Confidence, Item, ToolFact, Verdict
 from engram_runtime.state.views import CheckpointView
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -51,24 +51,3 @@ def test_the_way_the_last_session_ended_is_a_constraint() -> None:
 def test_blocked_items_say_why() -> None:
     package = continuation(view(Checkpoint(blocked=(Item(text="deploy", evidence="no key"),))), now=NOW)
     assert package.blocked_reasons == ("deploy: no key",)
-
-
-def test_without_an_earlier_version_nothing_is_scored() -> None:
-    assert continuity_score(Checkpoint(goal="x"), None).composite is None
-
-
-def test_the_same_state_scores_full_and_a_lost_plan_less() -> None:
-    plan = Checkpoint(
-        goal="fix it",
-        completed=(Item(text="a"),),
-        in_progress=(Item(text="b"),),
-        preferred_next=(Item(text="c"),),
-        working_set=WorkingSet(files=("x",)),
-        last_failure=Item(text="boom"),
-    )
-    assert continuity_score(plan, plan).composite == 1.0
-    redone = Checkpoint(goal="fix it", in_progress=(Item(text="a"),))
-    score = continuity_score(redone, plan)
-    assert (score.goal_retention, score.action_consistency, score.failure_recall) == (1.0, 0.0, 0.0)
-    assert score.redundant_exploration == 1.0
-    assert score.composite is not None and score.composite < 0.3

@@ -13,6 +13,7 @@ import pytest
 from engram_runtime.errors import NotFound, StoreDamaged, UsageError
 from engram_runtime.journal.events import MemoryStored
 from engram_runtime.memory import Memory
+from engram_runtime.paths import HomeFiles
 from tests.unit.memory.list_journal import ListJournal, memory_over
 
 
@@ -112,7 +113,7 @@ def test_what_another_process_stored_is_seen_at_once(
 def test_a_damaged_file_is_rebuilt_on_opening(memory: Memory, journal: ListJournal, home: Path) -> None:
     memory.store("Redis runs on port 6380", importance=0.7)
     memory.close()
-    (home / "memory.v1.sqlite").write_bytes(b"this is no database" * 1000)
+    (HomeFiles(home).memory).write_bytes(b"this is no database" * 1000)
     again = memory_over(journal, home)
     assert len(again.recall("redis").hits) == 1
     again.close()
@@ -125,7 +126,7 @@ def test_a_file_damaged_inside_is_rebuilt_when_a_query_trips_over_it(
     first = memory_over(journal, home)
     first.catch_up()
     first.close()
-    file = home / "memory.v1.sqlite"
+    file = HomeFiles(home).memory
     whole = bytearray(file.read_bytes())
     # All pages after the first, which holds the schema.
     whole[4096 * 14 :] = os.urandom(len(whole) - 4096 * 14)

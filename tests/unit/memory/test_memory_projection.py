@@ -24,6 +24,7 @@ from engram_runtime.journal.records import Prohibition
 from engram_runtime.memory import Memory
 from engram_runtime.memory.index import Index
 from engram_runtime.memory.scope import Scope
+from engram_runtime.paths import HomeFiles
 from tests.unit.memory.list_journal import ListJournal, memory_over
 
 pytestmark = pytest.mark.guarantee("G8")
@@ -66,7 +67,7 @@ def dump(memory: Memory) -> list[bytes]:
     """Every row and the whole text index, as bytes."""
     rows = memory.rows(limit=None)
     with memory._index.connection() as connection:
-        words = connection.execute("SELECT rowid, text FROM words ORDER BY rowid").fetchall()
+        words = connection.execute("SELECT * FROM lines ORDER BY id").fetchall()
         counts = connection.execute("SELECT * FROM recalls ORDER BY project").fetchall()
     return [msgspec.json.encode(row) for row in (*rows, words, counts)]
 
@@ -83,7 +84,7 @@ def test_a_rebuild_gives_the_rows_that_were_there(story: list[tuple[Event, str, 
                 memory.catch_up()
         before = dump(memory)
         memory.close()
-        (home / "memory.v1.sqlite").unlink()
+        (HomeFiles(home).memory).unlink()
         rebuilt = memory_over(journal, home)
         assert dump(rebuilt) == before
         rebuilt.close()

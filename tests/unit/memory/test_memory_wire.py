@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from engram_runtime.memory import embedder as embedder_module
-from engram_runtime.memory.embed_worker import Turns, main
+from engram_runtime.memory.embed_worker import main
 from engram_runtime.memory.embedder import NoEmbedder, WorkerEmbedder, embedder_for
 from engram_runtime.memory.model import ModelError, bundled_folder, check_weights
+from engram_runtime.memory.turns import Busy, Turns
 from engram_runtime.memory.wire import MAX_FRAME, Ask, Status, WireError, WorkerPlace, receive, send
 from tests.support import wait_until
 
@@ -175,6 +176,16 @@ def test_an_urgent_request_goes_before_waiting_bulk() -> None:
         thread.join(5)
     assert order[0] == "query"
     assert len(order) == 4
+
+
+def test_a_turn_that_does_not_come_in_time_is_given_up() -> None:
+    turns = Turns()
+    turns.take(urgent=False)
+    with pytest.raises(Busy):
+        turns.take(urgent=True, within=0.01)
+    turns.give_back()
+    # Nobody is thought to wait any more: others come through.
+    turns.take(urgent=False, within=0.01)
 
 
 def test_status_and_ask_are_told_apart_on_the_wire() -> None:

@@ -12,6 +12,7 @@ import pytest
 from engram_runtime.database import connect_bare
 from engram_runtime.errors import StoreDamaged, StoreTooNew, StoreUnavailable
 from engram_runtime.journal.events import PromptSubmitted, TaskCreated
+from engram_runtime.paths import HomeFiles
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
 
@@ -65,7 +66,7 @@ def assert_refuses_writes(runtime: Runtime, said: str = "") -> None:
 def test_a_truncated_journal_is_read_as_far_as_it_goes(written: Path, share: float, with_state: bool) -> None:
     os.truncate(written, int(written.stat().st_size * share) // 4096 * 4096)
     if not with_state:
-        written.with_name("state.v1.sqlite").unlink()
+        HomeFiles(written.parent).state.unlink()
     with open_again(written.parent) as runtime:
         assert_refuses_writes(runtime)
         found = runtime.events(limit=10_000)

@@ -64,7 +64,7 @@ def test_an_unsound_home_tells_nothing(runtime: Runtime, home: Path, damage: str
     runtime.close()
     if damage == "garbage":
         for suffix in ("-wal", "-shm"):
-            (home / f"state.v1.sqlite{suffix}").unlink(missing_ok=True)
+            (Path(f"{HomeFiles(home).state}{suffix}")).unlink(missing_ok=True)
         HomeFiles(home).state.write_bytes(b"garbage" * 1000)
     else:
         state = connect_bare(HomeFiles(home).state)

@@ -14,6 +14,7 @@ from engram_runtime.database import connect_bare
 from engram_runtime.journal import events as e
 from engram_runtime.journal.events import Event
 from engram_runtime.journal.records import Checkpoint, ContextFill, FileChange, Verdict
+from engram_runtime.paths import STATE_VERSION
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
 from engram_runtime.state import state as state_module
@@ -21,7 +22,7 @@ from tests.support import rows_of
 
 pytestmark = pytest.mark.guarantee("G8")
 
-STATE = "state.v1.sqlite"
+STATE = f"state.v{STATE_VERSION}.sqlite"
 
 
 def open_again(home: Path) -> Runtime:

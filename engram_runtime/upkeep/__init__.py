@@ -1,0 +1,1 @@
+"""Looking after a home: checks, repair, rebuilding what is derived, moving."""

@@ -1,0 +1,1 @@
+"""Taking over what other programs remember: read only there, once only here."""

@@ -1,0 +1,41 @@
+"""Looking after the journal's size."""
+
+from __future__ import annotations
+
+import click
+
+from engram_runtime.errors import StoreUnavailable
+from engram_tui.cli.home import is_new, opened
+from engram_tui.cli.output import json_option, print_json
+
+
+@click.command("seal")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    help="How many of the newest events stay in the database (default: the setting `seal_keep`).",
+)
+@json_option
+def seal_command(keep: int | None, as_json: bool) -> None:
+    """Move old events from the journal's database into compressed archive files.
+
+    Nothing is lost: every command reads them as before. Sessions do it by themselves when the journal is over
+    its budget (settings `seal_events`, `seal_bytes`).
+    """
+    with opened(recover=False) as runtime:
+        if is_new(runtime.home):
+            done = {"segments": 0, "events": 0, "bytes_before": 0, "bytes_after": 0}
+        else:
+            sealed = runtime.journal.seal(keep)
+            if sealed is None:
+                raise StoreUnavailable("Another process is sealing already.", hint="Try again in a moment.")
+            done = sealed._asdict()
+        if as_json:
+            print_json(done)
+        elif done["events"]:
+            print(
+                f"{done['events']:,} events sealed into {done['segments']} files;"
+                f" journal.sqlite {done['bytes_before']:,} → {done['bytes_after']:,} bytes"
+            )
+        else:
+            print("Nothing to seal.")
