@@ -42,8 +42,12 @@ screenshots: $(STAMP)
 agents: $(STAMP)
 	$(BIN)/python tests/agents/install.py claude openhands
 
+# The same tests with full counts: thousands of kills, power cuts, damaged bytes and fuzzed messages. Some two hours;
+# docs/soak.md says what came out. One part alone: make soak ARGS=tests/crash/test_mixed_kills.py
+SOAKED := tests/crash tests/contract/test_mcp_fuzz.py tests/integration/damage tests/unit/runtime/test_forget.py \
+	tests/unit/runtime/test_redaction_measured.py
 soak: $(STAMP)
-	ENGRAM_SOAK=1 $(BIN)/python -m pytest -q tests/crash
+	ENGRAM_SOAK=1 $(BIN)/python -m pytest -q -s --durations=0 --timeout=10800 $(or $(ARGS),$(SOAKED))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [start] [echo] [flood] [idle] [append] [death] [--kills N] [--files N]`: the targets table."""
+"""`python -m benchmarks [start] [echo] [flood] [idle] [append] [death] [recall] …`: the targets table."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import death, idle, screen, start
+from benchmarks import death, idle, recall_speed, screen, start
 from benchmarks.place import Row
 
 
 def main() -> None:
     """Run what was asked for (all without words) and print target and figure side by side."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("what", nargs="*", help="start echo flood idle append death")
+    parser.add_argument("what", nargs="*", help="start echo flood idle append death recall")
     parser.add_argument("--kills", type=int, default=death.KILLS)
     parser.add_argument("--files", type=int, default=death.FILES)
     options = parser.parse_args()
@@ -28,6 +28,7 @@ def main() -> None:
         "flood": screen.flood_rows,
         "idle": idle.rows,
         "death": lambda: death.rows(options.kills, options.files),
+        "recall": recall_speed.rows,
     }
     wanted = options.what or [*known, "append"]
     print(

@@ -14,9 +14,9 @@ from benchmarks.recall_sets import World
 from engram_runtime.memory import Memory, loading
 from engram_runtime.memory.answering import Answers
 from engram_runtime.memory.embed_worker import Worker
-from engram_runtime.memory.embedder import WorkerEmbedder
 from engram_runtime.memory.model import Model
 from engram_runtime.memory.wire import Reply, Request, WorkerPlace
+from engram_runtime.memory.worker_client import WorkerEmbedder
 from engram_runtime.paths import HomeFiles
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings

@@ -28,6 +28,7 @@ from typing import Any
 import psutil
 
 from benchmarks.place import ENGRAM, Place, Row, median, percentile
+from engram_runtime.database import connect_bare
 from engram_runtime.journal.events import MemoryStored
 from engram_runtime.paths import HomeFiles
 from engram_runtime.runtime import Runtime
@@ -47,28 +48,29 @@ PROJECT = "/benchmark"
 READY_S = 400.0
 
 SUBJECTS = (
-    "the payments service|the staging database|the API gateway|the nightly build|the websocket relay|the cron worker|"
-    "the mobile client|the feature flag cache|the Postgres replica|the auth middleware|the ingest pipeline|"
-    "the search index|the release script|the rate limiter|the image resizer|the audit log"
+    "the payments service|the staging database|the API gateway|the nightly build|the websocket relay|"
+    "the cron worker|the mobile client|the feature flag cache|the Postgres replica|the auth middleware|"
+    "the ingest pipeline|the search index|the release script|the rate limiter|the image resizer|the audit log"
 ).split("|")
 VERBS = (
-    "fails with|times out on|retries after|depends on|was moved to|must not call|is deployed before|reads its secrets "
-    "from|writes to|is tested by|shares a lock with|was renamed from|caches|blocks on|validates"
+    "fails with|times out on|retries after|depends on|was moved to|must not call|is deployed before|"
+    "reads its secrets from|writes to|is tested by|shares a lock with|was renamed from|caches|blocks on|validates"
 ).split("|")
 NAMES = (
-    "parse_config|TokenBucket|retryPolicy|ECONNRESET|E1042|useSessionStore|src/net/proxy.py|migrations/0042_users.sql|"
-    "docker-compose.override.yml|KafkaConsumerGroup|http2_max_streams|LRUCache|tsconfig.json|OOMKilled|pg_stat_activity|"
-    "CheckoutController|SIGTERM|make release|redis:6380|JWT_AUDIENCE"
+    "parse_config|TokenBucket|retryPolicy|ECONNRESET|E1042|useSessionStore|src/net/proxy.py|"
+    "migrations/0042_users.sql|docker-compose.override.yml|KafkaConsumerGroup|http2_max_streams|LRUCache|"
+    "tsconfig.json|OOMKilled|pg_stat_activity|CheckoutController|SIGTERM|make release|redis:6380|JWT_AUDIENCE"
 ).split("|")
 REASONS = (
-    "because keep-alive connections are closed after {n} s|since version {n}.{m}|; the fix "
-    "was to raise the limit to {n}|when more than {n} clients connect at once|; see issue #{n}|, decided by the team on {m} March|"
-    "; rolled back after {n} errors in {m} minutes|and nobody noticed until the {n}th run|"
-    "; the test in tests/test_{n}.py shows it|, so never run it on a Friday"
+    "because keep-alive connections are closed after {n} s|since version {n}.{m}|"
+    "and the fix was to raise the limit to {n}|when more than {n} clients connect at once|as issue #{n} says|"
+    "by a decision of the team on {m} March|and was rolled back after {n} errors in {m} minutes|"
+    "and nobody noticed until the {n}th run|as tests/test_{n}.py shows|so it never runs on a Friday"
 ).split("|")
 QUESTIONS = (
     "why does {s} fail with {a}|what did we decide about {s} and {b}|which file configures {a}|"
-    "how was the problem of {s} with {b} fixed|where does {s} read {a} from|is {a} safe to call from {s}|what happened when {s} met {b}"
+    "how was the problem of {s} with {b} fixed|where does {s} read {a} from|is {a} safe to call from {s}|"
+    "what happened when {s} met {b}"
 ).split("|")
 
 
@@ -293,8 +295,13 @@ def _cpu_ms(worker: psutil.Process) -> float:
 
 
 def _bytes(file: Path) -> int:
-    names = [file.with_name(file.name + suffix) for suffix in ("", "-wal")]
-    return sum(name.stat().st_size for name in names if name.exists())
+    """Size of a SQLite file once its write-ahead log, which comes and goes, is taken into it."""
+    connection = connect_bare(file)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+    return file.stat().st_size
 
 
 def cold_rows(models: Path) -> list[Row]:

@@ -106,6 +106,16 @@ class Front:
                 return
         self._write(_line(reply))
 
+    def has_answered(self, key: RequestKey) -> bool:
+        """Whether the front itself answered a request that the SDK, when it sees it, answers again."""
+        with self._guard:
+            return key in self._answered
+
+    def forget(self, key: RequestKey) -> None:
+        """The SDK will not see a request that the front answered."""
+        with self._guard:
+            self._answered.discard(key)
+
     @property
     def era(self) -> str:
         """How the client began: "handshake", "modern" (no handshake), "unusual", "" before it did."""

@@ -1,13 +1,15 @@
 """`engram mcp` over standard input and output.
 
-The main thread reads the client and answers the handshake (`front`), a second one loads the SDK, opens the home and
-serves everything else. The process's own stdout is turned to stderr, so that nothing but messages reaches the client.
+The main thread reads the client and answers the handshake (`front`), a second one opens the home, after which tool
+calls and lists are answered (`early`). The SDK is loaded for the first request that takes more: most clients never
+send one. The process's own stdout is turned to stderr, so that nothing but messages reaches the client.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import select
 import signal
@@ -18,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engram_runtime.mcp.front import Front
+from engram_runtime.mcp.front import Front, key_of
 
 if TYPE_CHECKING:
     from engram_runtime.mcp.backend import Backend
@@ -31,6 +33,8 @@ RECORD_SECONDS = 5.0
 """How long the end may take to be recorded, whatever the disk does."""
 _QUIET_SECONDS = 0.05
 _READ = 1 << 16
+_STATE = ("initialize", "server/discover", "notifications/initialized")
+"""What the SDK's state machine must be told, however late it is loaded."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -62,7 +66,7 @@ def serve_stdio(home: Path, project: str) -> int:
 
 
 class _Loader:
-    """Loads and runs the backend in its own thread; keeps what comes for it until it is there."""
+    """Opens the home, and loads the SDK's part when it is needed, in its own thread; keeps what comes meanwhile."""
 
     def __init__(self, home: Path, project: str) -> None:
         self.front: Front
@@ -71,22 +75,37 @@ class _Loader:
         self._project = project
         self._guard = threading.Lock()
         self._waiting: list[bytes] = []
+        self._needed = threading.Event()
         self._early: EarlyCalls | None = None
         self._backend: Backend | None = None
         self._opened: OpenHome | None = None
         self._thread: threading.Thread | None = None
 
     def forward(self, line: bytes) -> None:
-        """A line for the SDK, kept until it is there; tool calls are answered without it meanwhile."""
+        """A line for the SDK, kept until it is there; most requests are answered without it meanwhile."""
         with self._guard:
             if self._backend is None:
-                if self._early is None or not self._early_takes(line):
-                    self._waiting.append(line)
+                self._keep(line)
                 return
         self._backend.take(line)
 
-    def _early_takes(self, line: bytes) -> bool:
-        return self._early is not None and self._early.take(line)
+    def _keep(self, line: bytes) -> None:
+        """Put a line aside, unless nobody will miss it: what was answered, and notices about that."""
+        if self._early is not None and self._early.take(line):
+            return
+        message = json.loads(line)
+        key = key_of(message.get("id")) if "method" in message and "id" in message else None
+        if key is None and "id" in message and "method" in message:
+            self._needed.set()
+        elif key is not None and not self.front.has_answered(key):
+            # Before the home is open it may still turn out to be a call that is answered early.
+            if self._early is not None:
+                self._needed.set()
+        elif self._early is not None and not self._needed.is_set() and message.get("method") not in _STATE:
+            if key is not None:
+                self.front.forget(key)
+            return
+        self._waiting.append(line)
 
     @property
     def started(self) -> bool:
@@ -104,9 +123,15 @@ class _Loader:
         ending = self._backend or self._opened
         if ending is None:
             return
-        ended = threading.Thread(target=ending.end, args=(got,), name="mcp-end", daemon=True)
+        ended = threading.Thread(target=self._end, args=(ending, got), name="mcp-end", daemon=True)
         ended.start()
         ended.join(RECORD_SECONDS)
+
+    def _end(self, ending: Backend | OpenHome, got: int | None) -> None:
+        ending.end(got)
+        if self._early is not None and ending is self._opened:
+            self._early.wait()
+            self._opened.runtime.close()
 
     def _run(self) -> None:
         try:
@@ -118,7 +143,10 @@ class _Loader:
             early = EarlyCalls(opened, self.front)
             with self._guard:
                 self._early = early
-                self._waiting = [line for line in self._waiting if not self._early_takes(line)]
+                waiting, self._waiting = self._waiting, []
+                for line in waiting:
+                    self._keep(line)
+            self._needed.wait()
             early.wait()
 
             from engram_runtime.mcp.backend import Backend
@@ -152,7 +180,7 @@ def _read_until_end(
             if not data:
                 return None
             front.feed(data)
-        # The SDK's import competes for the interpreter: the first words of the client go first.
+        # Opening the home competes for the interpreter: the first words of the client go first.
         loader.start()
     return received[0]
 

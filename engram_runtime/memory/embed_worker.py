@@ -48,6 +48,7 @@ FAILED_SECONDS = 60.0
 """How long a worker that cannot load its model stays to say so."""
 LOOK_SECONDS = 1.0
 NICE = 5
+THREADS = "1"
 
 log = logging.getLogger("engram.embed_worker")
 
@@ -233,11 +234,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _detach() -> None:
-    """Leaves the starter's session, terminal and folder; makes files for this user alone."""
+    """Leaves the starter's session, terminal and folder; makes files for this user alone; keeps to one core."""
     os.umask(0o077)
     if os.getpid() != os.getsid(0):
         os.setsid()
     os.chdir("/")
+    # Before numpy is loaded. More threads of one comparison wait for each other where agents use the cores.
+    os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), THREADS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

@@ -361,7 +361,7 @@ class Memory:
 
     def _same(self, content: str, user: str, scope: str) -> MemoryRow | None:
         found = self._select(
-            "m.user = ? AND m.project = ? AND m.normalised = ? AND m.scope = ? AND m.memory_type = 'memory'"
+            "m.user = ? AND m.project = ? AND m.normalised = ? AND m.scope = ? AND +m.memory_type = 'memory'"
             " AND m.superseded_by IS NULL ORDER BY m.id DESC LIMIT 1",
             (user, self._project, dedup.normalised(content), scope),
         )

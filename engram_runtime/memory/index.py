@@ -90,7 +90,7 @@ class Index:
             self._connection = connect_bare(":memory:" if self._in_memory else self._files.memory)
             try:
                 self._connection.execute(f"PRAGMA mmap_size={MAPPED}")
-            has_vec = load_vec(self._connection)
+                has_vec = load_vec(self._connection)
                 with atomic(self._connection):
                     for statement in projector.SCHEMA:
                         self._connection.execute(statement)

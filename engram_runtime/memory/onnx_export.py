@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from engram_runtime.database import exclusive
-from engram_runtime.memory.embedder import environment
 from engram_runtime.memory.model import (
     ModelError,
     bundled_folder,
@@ -30,6 +29,7 @@ from engram_runtime.memory.model import (
     sentence_transformer,
 )
 from engram_runtime.memory.onnx_model import OnnxFiles, load
+from engram_runtime.memory.worker_client import environment
 from engram_runtime.paths import make_private_folder
 
 if TYPE_CHECKING:

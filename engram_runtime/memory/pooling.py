@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Tokens = NDArray[numpy.float32]
     Ids = NDArray[numpy.int32]
 
-VERSION = "p2"
+VERSION = "p3"
 """Part of the id of stored vectors: changed whenever what this module makes changes, so that all are made anew."""
 CODE_SIZE = 128
 """Bytes of one token's code."""

@@ -22,7 +22,7 @@ HEAD = 64
 """Of these, so many are compared by their tokens."""
 PATIENCE = 0.25
 """Seconds to wait for that comparison."""
-LEADING = 30
+LEADING = 16
 """Of the rows found by words, so many bring along what stands beside them: an answer follows its question."""
 LONGEST_CHAIN = 8
 

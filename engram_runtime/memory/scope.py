@@ -15,9 +15,12 @@ class Scope:
 
     @property
     def condition(self) -> str:
-        """SQL over `memories m`, with `values` as its parameters."""
-        rows = """m.user = ? AND (m.project = ? OR m.scope = 'global')"""
-        return rows if self.memory_type == "all" else f"{rows} AND m.memory_type = ?"
+        """SQL over `memories m`, with `values` as its parameters.
+
+        The + keeps SQLite from looking rows up by it: most rows are in scope, and the few wanted are known otherwise.
+        """
+        rows = """+m.user = ? AND (+m.project = ? OR +m.scope = 'global')"""
+        return rows if self.memory_type == "all" else f"{rows} AND +m.memory_type = ?"
 
     @property
     def values(self) -> tuple[str, ...]:

@@ -156,8 +156,8 @@ class Finder:
 
     def _rows(self, ids: Iterable[int], scope: Scope, before: int) -> list[MemoryRow]:
         found = self._index.select(
-            "m.id IN (SELECT value FROM json_each(?)) AND m.user = ? AND (m.project = ? OR m.scope = 'global')"
-            " AND m.memory_type = 'memory' AND m.superseded_by IS NULL AND (? = 0 OR m.id < ?)",
+            "m.id IN (SELECT value FROM json_each(?)) AND +m.user = ? AND (+m.project = ? OR +m.scope = 'global')"
+            " AND +m.memory_type = 'memory' AND m.superseded_by IS NULL AND (? = 0 OR m.id < ?)",
             (json.dumps(sorted(ids)), scope.user, scope.project, before, before),
         )
         return found

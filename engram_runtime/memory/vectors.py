@@ -154,7 +154,7 @@ class _Tables:
             (self._key, limit),
         ).fetchall()
         reworded = self._connection.execute(
-            "SELECT m.id, m.content FROM vector_rows v JOIN memories m ON m.id = v.id"
+            "SELECT m.id, m.content FROM vector_rows v INDEXED BY vector_gone JOIN memories m ON m.id = v.id"
             " WHERE v.model = ? AND v.gone ORDER BY v.id DESC LIMIT ?",
             (self._key, limit),
         ).fetchall()

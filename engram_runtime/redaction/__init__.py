@@ -8,14 +8,41 @@ hashes and UUIDs stay readable: where only a name says "secret", the value must 
 A look for telling parts (`hints`) comes first, so most texts cost microseconds.
 """
 
-from engram_runtime.redaction.redact import (
-    FORGOTTEN,
-    forbid,
-    is_plain,
-    redact,
-    redact_event,
-    redact_output,
-    secrets_in,
-)
+from __future__ import annotations
 
-__all__ = ["FORGOTTEN", "forbid", "is_plain", "redact", "redact_event", "redact_output", "secrets_in"]
+from typing import TYPE_CHECKING
+
+from engram_runtime.redaction.cuts import head, tail
+
+if TYPE_CHECKING:
+    from engram_runtime.redaction.rules import (
+        FORGOTTEN,
+        forbid,
+        is_plain,
+        redact,
+        redact_event,
+        redact_output,
+        secrets_in,
+    )
+
+__all__ = [
+    "FORGOTTEN",
+    "forbid",
+    "head",
+    "is_plain",
+    "redact",
+    "redact_event",
+    "redact_output",
+    "secrets_in",
+    "tail",
+]
+
+
+def __getattr__(name: str) -> object:
+    """The rules are loaded with the first name that needs them."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from engram_runtime.redaction import rules
+
+    value: object = getattr(rules, name)
+    return value

@@ -195,7 +195,9 @@ def _refuse_unsound(files: HomeFiles) -> None:
     finally:
         journal.close()
     if checked.flaw:
-        raise StoreDamaged(f"The journal is not sound: {checked.flaw}.", hint="Run `engram recover` first.")
+        raise StoreDamaged(
+            f"The journal is not sound: {checked.flaw.rstrip('.')}.", hint="Run `engram recover` first."
+        )
 
 
 def _copy_journal(files: HomeFiles, copy: Path) -> tuple[int, str]:
@@ -375,7 +377,7 @@ def _check(staging: Path, manifest: Manifest) -> None:
         journal.close()
     if flaw or (head, seal) != (manifest.position, manifest.hash):
         raise StoreDamaged(
-            f"The exported journal is not sound: {flaw or 'it does not end where it should'}.",
+            f"The exported journal is not sound: {flaw.rstrip('.') if flaw else 'it does not end where it should'}.",
             hint="Export it again.",
         )
 

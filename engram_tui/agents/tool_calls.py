@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engram_runtime.redaction import head, tail
+
 EXCERPT = 2000
 SUMMARY = 300
+_LONGEST = 20_000
 SHELL_TOOLS = frozenset(("Bash", "terminal", "shell", "execute_bash", "PowerShell"))
 WRITING_TOOLS = frozenset(("Edit", "Write", "MultiEdit", "NotebookEdit", "file_editor", "str_replace_editor"))
 PATH_KEYS = ("file_path", "notebook_path", "path", "filename")
@@ -24,12 +27,12 @@ SUMMARY_KEYS = (
 
 
 def excerpt(value: object, limit: int = EXCERPT) -> str:
-    """Start and end of a long text, `limit` characters at most."""
+    """Start and end of a long text, `limit` characters at most, without secrets where it was cut."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
     if len(text) <= limit:
         return text
     half = (limit - 5) // 2
-    return f"{text[:half]}\n…\n{text[-half:]}"
+    return f"{head(text, half)}\n…\n{tail(text, half)}"
 
 
 def summary(tool: str, tool_input: Mapping[str, Any]) -> str:
@@ -37,8 +40,8 @@ def summary(tool: str, tool_input: Mapping[str, Any]) -> str:
     for key in SUMMARY_KEYS:
         value = tool_input.get(key)
         if isinstance(value, str) and value.strip():
-            return " ".join(value.split())[:SUMMARY]
-    return " ".join(f"{key}={value}" for key, value in list(tool_input.items())[:4])[:SUMMARY]
+            return head(" ".join(value[:_LONGEST].split()), SUMMARY)
+    return head(" ".join(f"{key}={value}" for key, value in list(tool_input.items())[:4]), SUMMARY)
 
 
 def command(tool: str, tool_input: Mapping[str, Any]) -> str:

@@ -48,7 +48,8 @@ def nothing_interrupted(project: str) -> bool:
 def opened(cwd: Path | None = None, *, recover: bool = True, create: bool = False) -> Iterator[Runtime]:
     """The runtime of the home for the project of `cwd`; lost sessions get their checkpoint first.
 
-    A home that does not exist yet is only made with `create`; without, it reads as an empty one.
+    A home that does not exist yet is only made with `create`; without, it reads as an empty one. What is read of a
+    damaged home may not be all of it: that is said, but not with recover=False.
     """
     from engram_runtime.runtime import Runtime  # a quarter of a second: not every start needs it
 
@@ -62,6 +63,9 @@ def opened(cwd: Path | None = None, *, recover: bool = True, create: bool = Fals
             for found in recover_lost(runtime):
                 note(found)
         yield runtime
+        damaged = runtime.journal.damaged and runtime.journal.trouble
+        if recover and damaged:
+            note(f"{damaged} What is shown may not be all.")
 
 
 def find_task(runtime: Runtime, given: str) -> TaskView:

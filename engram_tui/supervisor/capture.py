@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from engram_runtime.continuity.inert import inert_line
 from engram_runtime.continuity.known_failures import signature
-from engram_runtime.redaction import redact
+from engram_runtime.redaction import head, redact
 from engram_tui.watch import observations as ob
 
 MOST_AN_HOUR = 10
@@ -140,7 +140,7 @@ class Capture:
         failing = self._failing.pop(command, None)
         if failing is not None and failing.edits:
             fix = inert_line("; ".join(failing.edits), FIX_CHARACTERS)
-            self._keep(FixedFailure(command, failing.error[:ERROR_CHARACTERS], fix))
+            self._keep(FixedFailure(command, head(failing.error, ERROR_CHARACTERS), fix))
 
     def _keep(self, found: FixedFailure | Decision) -> None:
         now = self._clock()

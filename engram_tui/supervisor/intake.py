@@ -16,6 +16,7 @@ import msgspec
 
 from engram_runtime.journal import events as ev
 from engram_runtime.journal.records import ConditionKind, ContextFill, FileChange
+from engram_runtime.redaction import head
 from engram_tui.supervisor.states import SessionState, State
 from engram_tui.watch import observations as ob
 
@@ -100,9 +101,9 @@ class Intake:
             return False
         self.move("busy")
         self.live.prompts += 1
-        self.live.first_prompt = self.live.first_prompt or o.text[:PROMPT_LENGTH]
+        self.live.first_prompt = self.live.first_prompt or head(o.text, PROMPT_LENGTH)
         self._clear("waiting")
-        self._post(ev.PromptSubmitted(text=o.text[:PROMPT_LENGTH]))
+        self._post(ev.PromptSubmitted(text=head(o.text, PROMPT_LENGTH)))
         return True
 
     def _ToolBegan(self, o: ob.ToolBegan) -> bool:
@@ -234,7 +235,7 @@ class Intake:
         if kind in self.live.conditions:
             return False
         self.live.conditions[kind] = (time.time(), text)
-        self._post(ev.ConditionRaised(condition=kind, evidence=text[:500]))
+        self._post(ev.ConditionRaised(condition=kind, evidence=head(text, 500)))
         return True
 
     def _clear(self, *kinds: ConditionKind) -> None:

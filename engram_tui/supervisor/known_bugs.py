@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from engram_runtime.continuity.known_failures import Known, Match, advice, best_match, same_failure
 from engram_runtime.errors import EngramError
 from engram_runtime.journal import events as ev
+from engram_runtime.redaction import head
 from engram_tui.supervisor.capture import Decision, FixedFailure
 from engram_tui.watch.observations import ToolEnded
 
@@ -79,7 +80,7 @@ class KnownBugs:
         runtime.append(
             ev.FailureTracked(
                 error=found.error,
-                component=found.command[:200],
+                component=head(found.command, 200),
                 severity="minor",
                 fix=found.fix,
                 source="observed",

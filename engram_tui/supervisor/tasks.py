@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from engram_runtime.errors import EngramError
 from engram_runtime.journal import events as ev
+from engram_runtime.redaction import head
 from engram_tui.supervisor.recorder import Recorder
 from engram_tui.supervisor.spec import SessionSpec
 
@@ -83,4 +84,4 @@ class TaskKeeper:
 def task_name(prompt: str) -> str:
     """A task's name from its first prompt: the first line, 60 characters at most."""
     line = next((line.strip() for line in prompt.splitlines() if line.strip()), "task")
-    return line if len(line) <= 60 else line[:57].rstrip() + "…"
+    return line if len(line) <= 60 else head(line, 57).rstrip() + "…"

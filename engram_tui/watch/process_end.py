@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from engram_runtime.redaction import head
 from engram_tui.watch.process_table import ProcessId, ProcessRow, is_running, send_signal
 from engram_tui.watch.process_tree import Member, ProcessTree
 
@@ -171,5 +172,5 @@ class _Ending:
 def _line(row: ProcessRow) -> str:
     command = row.command
     if len(command) > _COMMAND_CHARACTERS:
-        command = command[: _COMMAND_CHARACTERS - 1] + "…"
+        command = head(command, _COMMAND_CHARACTERS - 1) + "…"
     return f"{command} ({row.id.pid})"

@@ -14,9 +14,11 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from engram_runtime.redaction import head
 
 COMMAND_CHARACTERS = 300
 _STAT_READ_BYTES = 4096
@@ -268,9 +270,10 @@ def _command(pid: int) -> str:
     return _printable(line.replace(b"\0", b" ").decode("utf-8", "replace"))
 
 
+@lru_cache(maxsize=512)
 def _printable(command: str) -> str:
     """One line without control characters: a process names itself, and may not drive a terminal by it."""
-    return "".join(c if c.isprintable() else " " for c in command.strip())[:COMMAND_CHARACTERS]
+    return head("".join(c if c.isprintable() else " " for c in command.strip()), COMMAND_CHARACTERS)
 
 
 def _cmdline(process: object) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from engram_runtime.redaction import head
 from engram_tui.watch.observations import ToolBegan, ToolEnded
 
 READING_TOOLS = frozenset(
@@ -127,7 +128,7 @@ def real_path(path: str) -> str:
 def shortened(text: str, most: int = 80) -> str:
     """One line for evidence."""
     line = " ".join(text.split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return line if len(line) <= most else head(line, most - 1) + "…"
 
 
 def _same(call: ToolCall, observation: ToolEnded) -> bool:

@@ -7,6 +7,7 @@ other: it opens the home itself, as `Runtime` or as `engram mcp` on pipes, and i
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -20,6 +21,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from tests.crash.stream import PROJECT, Log, Worker, encoded, tool_calls
 
 ROOT = Path(__file__).parents[2]
 END_SECONDS = 30.0
@@ -176,7 +179,6 @@ def _runtime_writer(
     """
     from engram_runtime.runtime import Runtime
     from engram_runtime.settings import Settings
-    from tests.crash.stream import PROJECT, Log, Worker
 
     log, finishing = Log(logs / name, refusals=refusals), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: log.stopping.set())
@@ -211,7 +213,6 @@ def _sealer(home: Path, logs: Path, *, name: str, keep: int = 200) -> int:
     from engram_runtime.journal import segments
     from engram_runtime.runtime import Runtime
     from engram_runtime.settings import Settings
-    from tests.crash.stream import PROJECT
 
     segments.SEGMENT_EVENTS, segments.BLOCK_EVENTS = 200, 50
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -225,7 +226,6 @@ def _rebuilder(home: Path, logs: Path, *, name: str) -> int:
     """Opens the home again and again, and throws away what is derived under all the others."""
     from engram_runtime.runtime import Runtime
     from engram_runtime.settings import Settings
-    from tests.crash.stream import PROJECT, Log
 
     log, finishing = Log(logs / name), threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: finishing.set())
@@ -249,7 +249,6 @@ def _rebuilder(home: Path, logs: Path, *, name: str) -> int:
 
 def _mcp_server(home: Path, read: int, write: int, pipes: tuple[int, ...]) -> int:
     from engram_runtime.mcp.stdio import serve_stdio
-    from tests.crash.stream import PROJECT
 
     os.dup2(read, 0)
     os.dup2(write, 1)
@@ -261,7 +260,6 @@ def _mcp_server(home: Path, read: int, write: int, pipes: tuple[int, ...]) -> in
 def _mcp_client(
     logs: Path, read: int, write: int, pipes: tuple[int, ...], *, name: str, refusals: str = "fail"
 ) -> int:
-    from tests.crash.stream import Log, encoded, tool_calls
 
     for descriptor in pipes:
         if descriptor not in (read, write):
@@ -299,8 +297,8 @@ _LIVES: dict[str, Any] = {"runtime": _runtime_writer, "seal": _sealer, "rebuild"
 
 def _load() -> None:
     """Import what the children will; none of it starts a thread."""
-    import tests.crash.stream  # noqa: F401
-
+    for module in ("engram_runtime.mcp.stdio", "engram_runtime.mcp.backend", "engram_runtime.memory.facade"):
+        importlib.import_module(module)
     assert threading.active_count() == 1
 
 
@@ -315,7 +313,22 @@ def main() -> int:
     else:
         forker.end()
         return 0
+    _watch_for_the_lock_trap(Path(sys.argv[2]))
     return int(life())
+
+
+def _watch_for_the_lock_trap(logs: Path) -> None:
+    """Note it if this process opens a database file other than through SQLite: closing it would drop its locks."""
+    log = Log(logs / f"w{os.getpid()}trap")
+
+    def heard(event: str, given: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(given[0], str | bytes):
+            name, flags = os.fsdecode(given[0]), given[2]
+            # A file that is made and closed before SQLite knows it carries no lock yet.
+            if name.endswith((".sqlite", ".sqlite-wal", ".sqlite-shm")) and not flags & os.O_EXCL:
+                log.error(f"lock trap: {name} was opened beside SQLite")
+
+    sys.addaudithook(heard)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -117,30 +119,56 @@ def test_while_fsync_fails_nothing_is_acknowledged_by_anybody(library: Path, tmp
     watched = disk.environment(library, home, Path(os.devnull), fail)
     shim = {name: watched[name] for name in ("SHIM_ROOT", "SHIM_LOG", "SHIM_FAIL", "LD_PRELOAD")}
     with nursery(home, logs, **shim) as hands:
-        running = [born(hands, kind, names) for kind in ("runtime", "runtime", "mcp")]
+        running = [born(hands, names, kind) for kind in ("runtime", "runtime", "mcp")]
         for _ in range(rounds(4, 200)):
             wait_until(more_acknowledged(logs, read_logs(logs)), 60)
+            told = read_logs(logs)
             fail.touch()
-            time.sleep(0.1)  # what was under way may still be acknowledged
+            # What a worker had under way may still be acknowledged; what it does after its first refusal may not.
+            wait_until(all_refused(logs, told, running), 60)
             before = read_logs(logs)
             wait_until(more_refused(logs, before), 60)
             assert read_logs(logs).words == before.words
             slot = chance.randrange(2)
-            assert hands.kill(running[slot][1], signal.SIGKILL) == -9
+            assert hands.kill(running[slot].pid, signal.SIGKILL) == -9
             fail.unlink()
-            running[slot] = born(hands, running[slot][0], names)
+            running[slot] = born(hands, names, running[slot].kind)
         wait_until(more_acknowledged(logs, read_logs(logs)), 60)
-        for _, pid in running:
-            hands.kill(pid, signal.SIGKILL)
+        for writer in running:
+            hands.kill(writer.pid, signal.SIGKILL)
     told = read_logs(logs)
     assert told.errors == []
     events = check_whole(home, told.words)
     print(f"fsync: {len(told.words)} acknowledged, {len(told.refusals)} refused, {events} events")
 
 
-def born(hands: Nursery, kind: str, names: list[int]) -> tuple[str, int]:
+class Writer(NamedTuple):
+    """A process of the test below; `workers` are the names under which it logs."""
+
+    kind: str
+    pid: int
+    workers: tuple[str, ...]
+
+
+def born(hands: Nursery, names: list[int], kind: str) -> Writer:
     names[0] += 1
-    return kind, hands.start(kind, f"w{names[0]}", refusals="expected")
+    name = f"w{names[0]}"
+    workers = (f"{name}t0", f"{name}t1") if kind == "runtime" else (name,)
+    return Writer(kind, hands.start(kind, name, refusals="expected"), workers)
+
+
+def all_refused(logs: Path, since: Told, writers: list[Writer]) -> Callable[[], bool]:
+    """Whether each worker was refused something since."""
+
+    def refused() -> bool:
+        now, then = Counter(_names(read_logs(logs))), Counter(_names(since))
+        return all(now[worker] > then[worker] for writer in writers for worker in writer.workers)
+
+    return refused
+
+
+def _names(told: Told) -> list[str]:
+    return [line.split(":")[0] for line in told.refusals]
 
 
 def test_a_power_cut_in_the_mixed_stream_leaves_a_home_that_is_whole(library: Path, tmp_path: Path) -> None:
@@ -152,8 +180,8 @@ def test_a_power_cut_in_the_mixed_stream_leaves_a_home_that_is_whole(library: Pa
         # One after the other: the record keeps the order within a process.
         for number in range(2):
             pid = hands.start("runtime", f"w{number}")
-            wait_until(lambda: (root / "logs" / f"w{number}").exists(), 60)  # noqa: B023
-            time.sleep(0.7)
+            wait_until(more_acknowledged(root / "logs", read_logs(root / "logs")), 60)
+            wait_until(more_acknowledged(root / "logs", read_logs(root / "logs")), 60)
             hands.kill(pid, signal.SIGTERM)
     steps = disk.read(record)
     chance, cuts, words = random.Random(20261122), rounds(10, 500), 0

@@ -68,7 +68,7 @@ def test_a_damaged_home_can_still_be_read_and_says_so(at: Bench, used: Bench) ->
     restored = at.engram("restore", str(task["id"]), cwd=used.work)
     assert restored.code == 0
     assert "false" in restored.out.decode()
-    assert restored.line.startswith("engram: that this was restored is not kept: ")
+    assert restored.said.startswith("engram: that this was restored is not kept: ")
     doctor = at.engram("doctor")
     assert doctor.code == 1
     assert "engram recover" in doctor.out.decode()

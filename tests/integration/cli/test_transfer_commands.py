@@ -116,3 +116,18 @@ def test_a_report_is_a_page_of_its_own(at: Bench) -> None:
     assert (both.code, len(both.said.splitlines())) == (2, 1)
     unknown = at.engram("report", "nosuch")
     assert (unknown.code, "no session" in unknown.line) == (2, True)
+
+
+@pytest.mark.guarantee("G9")
+def test_what_reads_a_damaged_home_says_that_it_is_damaged(at: Bench) -> None:
+    a_checkpoint(at)
+    journal = at.home / "journal.sqlite"
+    content = bytearray(journal.read_bytes())
+    content[4096:12288] = bytes(8192)
+    journal.write_bytes(content)
+    for words in (["stats"], ["report"], ["search", "cart"], ["tasks"]):
+        said = at.engram(*words)
+        assert (said.code, "engram recover" in said.line, "may not be all" in said.line) == (0, True, True)
+    assert at.engram("export", str(at.work / "home.tar.gz")).code == 1
+    assert not (at.work / "home.tar.gz").exists()
+    assert at.engram("stats", "--days", "nan").code == 2

@@ -22,8 +22,8 @@ import pytest
 from engram_runtime.journal.events import Event
 from engram_runtime.journal.journal import Journal
 from engram_runtime.memory import Memory
-from engram_runtime.memory.embedder import WorkerEmbedder
 from engram_runtime.memory.wire import Reply, Status, WorkerPlace, receive, send
+from engram_runtime.memory.worker_client import WorkerEmbedder
 from engram_runtime.paths import HomeFiles
 from tests.integration.memory.conftest import Preparing
 from tests.support import wait_until
@@ -240,7 +240,7 @@ def test_two_processes_share_one_worker(opener: Opener, warm_home: Path) -> None
     program = """
 import sys
 from pathlib import Path
-from engram_runtime.memory.embedder import WorkerEmbedder
+from engram_runtime.memory.worker_client import WorkerEmbedder
 client = WorkerEmbedder(Path(sys.argv[1]))
 made = client.embed(("hello",), within=30.0)
 print(client.ensure(), made.dim, "numpy" in sys.modules)

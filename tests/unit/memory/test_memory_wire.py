@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from engram_runtime.memory import embedder as embedder_module
+from engram_runtime.memory import worker_client
 from engram_runtime.memory.embed_worker import main
-from engram_runtime.memory.embedder import NoEmbedder, WorkerEmbedder, embedder_for
+from engram_runtime.memory.embedder import NoEmbedder, embedder_for
 from engram_runtime.memory.model import ModelError, bundled_folder, check_weights
 from engram_runtime.memory.turns import Busy, Turns
 from engram_runtime.memory.wire import MAX_FRAME, Ask, Status, WireError, WorkerPlace, receive, send
+from engram_runtime.memory.worker_client import WorkerEmbedder
 from tests.support import wait_until
 
 
@@ -87,7 +88,7 @@ def test_the_worker_is_known_by_its_pid_so_that_nobody_ends_it_for_another(
 ) -> None:
     client = WorkerEmbedder(home)
     assert (client.worker, NoEmbedder().worker) == (None, None)
-    monkeypatch.setattr(embedder_module.os, "posix_spawn", lambda *_, **__: 4711)
+    monkeypatch.setattr(worker_client.os, "posix_spawn", lambda *_, **__: 4711)
     client.ensure()
     assert client.worker == 4711
 
@@ -122,7 +123,7 @@ def test_a_worker_that_cannot_be_started_is_a_failure_not_tried_again_at_once(
     client = WorkerEmbedder(home)
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     assert client.ensure().startswith("failed(the embedding worker cannot be started")
-    monkeypatch.setattr(embedder_module.os, "posix_spawn", lambda *_, **__: pytest.fail("tried again"))
+    monkeypatch.setattr(worker_client.os, "posix_spawn", lambda *_, **__: pytest.fail("tried again"))
     assert client.ensure().startswith("failed(")
 
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from engram_runtime.redaction import redact, redact_event
+from engram_runtime.redaction import head, redact, redact_event, tail
+from engram_tui.agents.tool_calls import excerpt
 
 pytestmark = pytest.mark.guarantee("G7")
 
@@ -144,3 +145,11 @@ def test_long_hostile_texts_take_time_in_proportion() -> None:
         began = time.process_time()
         redact(text)
         assert time.process_time() - began < 1
+
+
+def test_a_secret_that_a_cut_would_halve_goes_before_the_cut() -> None:
+    secret = "gh" + "p_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    text = f"{'log line. ' * 40}token {secret} {'more words. ' * 400}{secret} end"
+    for cut in (head(text, 420), tail(text, 30), excerpt(text, 860), head(f"{secret} fix it", 20)):
+        assert secret[4:20] not in cut and secret[-16:] not in cut
+    assert head("short", 10) == tail("short", 10) == "short"
