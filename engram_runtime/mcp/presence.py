@@ -50,10 +50,15 @@ class Presence:
         make_private_file(self._folder / _LOCK)
         self._lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        draft = self._folder / (_CARD + ".new")
-        make_private_file(draft)
-        draft.write_text(json.dumps({"id": session, **card}), "utf-8")
-        draft.replace(self._folder / _CARD)
+        try:
+            draft = self._folder / (_CARD + ".new")
+            make_private_file(draft)
+            draft.write_text(json.dumps({"id": session, **card}), "utf-8")
+            draft.replace(self._folder / _CARD)
+        except BaseException:
+            # Held on, the lock would block this process's own next attempt for good.
+            self.release()
+            raise
 
     def leave(self) -> None:
         """The session is over and recorded: nothing of it has to be found. Again: nothing."""

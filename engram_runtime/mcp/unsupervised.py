@@ -86,7 +86,8 @@ class UnsupervisedSession:
                     "task": None,
                     "ended": False,
                 }
-                self._presence = Presence(self._runtime.home, self.id, card)
+                if self._presence is None:  # else the append below was refused last time
+                    self._presence = Presence(self._runtime.home, self.id, card)
                 self._runtime.append(
                     SessionStarted(
                         agent=client or "mcp client",

@@ -32,6 +32,7 @@ SCHEMA = (
     "CREATE INDEX IF NOT EXISTS by_thread ON lines(thread, id)",
     "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(terms, content='lines', content_rowid='id',"
     " tokenize='unicode61 remove_diacritics 0')",
+    # How many memories hold a term; all of them "hold" the empty one.
     "CREATE TABLE IF NOT EXISTS lexicon(term TEXT PRIMARY KEY, held INTEGER NOT NULL) WITHOUT ROWID",
 )
 
@@ -63,6 +64,7 @@ def add(
     if row[0] is not None:
         connection.execute("UPDATE lines SET following = ? WHERE id = ?", (memory, row[0]))
     _put(connection, memory, line)
+    connection.execute("INSERT INTO lexicon VALUES('', 1) ON CONFLICT(term) DO UPDATE SET held = held + 1")
 
 
 def reword(connection: Any, memory: int, content: str) -> None:
@@ -101,6 +103,12 @@ def frequencies(connection: Any, terms: Collection[str]) -> dict[str, int]:
     )
     held = {str(row[0]): int(row[1]) for row in rows}
     return {term: held.get(term, 0) for term in terms}
+
+
+def total(connection: Any) -> int:
+    """How many memories the home has: counting rows would read them all."""
+    row = connection.execute("SELECT held FROM lexicon WHERE term = ''").fetchone()
+    return int(row[0]) if row else 0
 
 
 def rarity(total: int, held: int) -> float:

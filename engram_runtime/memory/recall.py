@@ -87,8 +87,7 @@ def _by_words(index: Index, asked: Query, scope: Scope) -> Found:
     with index.connection() as connection:
         held = lexical.frequencies(connection, {term for word in asked.words for term in word.terms})
         ids = lexical.search(connection, asked.terms, scope, CANDIDATES)
-        (total,) = connection.execute("SELECT count(*) FROM lines").fetchone()
-    return Found(tuple(ids), held, total)
+        return Found(tuple(ids), held, lexical.total(connection))
 
 
 def _by_meaning(

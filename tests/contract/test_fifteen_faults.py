@@ -100,6 +100,7 @@ def test_02_the_first_recall_of_a_new_process_is_answered_at_once_and_costs_litt
     assert memory is None or memory < 200
 
 
+@pytest.mark.slow
 def test_03_a_thousand_memories_survive_every_restart(home: Path) -> None:
     with opened(home) as runtime:
         texts = [f"fact {number} about module {number % 97}" for number in range(1200)]

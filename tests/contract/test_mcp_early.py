@@ -1,8 +1,9 @@
-"""Calls that come before the SDK is loaded: answered at once, as the SDK would, and recorded like all others."""
+"""What needs no SDK is answered without it, as the SDK would, and recorded like all else; the rest loads it."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("get_task", {"task_id": 999}),
     ("no_such_tool", {}),
 )
+LISTS = ("prompts/list", "resources/list", "resources/templates/list")
+
+
+def has_sdk(process: subprocess.Popen[Any]) -> bool:
+    """Whether a process has loaded the SDK's machinery (a compiled part of it is mapped)."""
+    return "pydantic_core" in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def request(given: int, method: str, params: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
@@ -44,11 +51,13 @@ def test_early_answers_are_those_of_the_sdk(tmp_path: Path, version: str) -> Non
     meta = {META_VERSION: version, META_CLIENT: {"name": "probe", "version": "1"}, META_CAPABILITIES: {}}
     with server(tmp_path / "home", begin=not modern, version=version) as running:
         # Only the SDK answers the first: calls that overtake it were answered without it.
-        waits = request(100, "resources/list", {}, meta if modern else {})
+        briefing = {"uri": "engram://briefing"}
+        waits = request(100, "resources/read", briefing, meta if modern else {})
         calls = [
             request(101 + i, "tools/call", {"name": name, "arguments": given}, meta if modern else {})
             for i, (name, given) in enumerate(CALLS)
         ]
+        calls += [request(201 + i, name, {}, meta if modern else {}) for i, name in enumerate(LISTS)]
         for message in (waits, *calls):
             running.send(message)
         early = [running.next() for _ in calls]
@@ -66,6 +75,35 @@ def test_a_call_with_more_than_name_and_arguments_waits_for_the_sdk(tmp_path: Pa
         running.send(request(50, "tools/call", {**arguments, "unheard_of": 1}, {}))
         running.send(request(51, "tools/call", arguments, {}))
         assert [running.next()["id"], running.next()["id"]] == [51, 50]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded is read in /proc")
+def test_the_sdk_is_loaded_for_the_first_request_that_takes_it_and_answers_all_from_then_on(
+    tmp_path: Path,
+) -> None:
+    with server(tmp_path / "home") as running:
+        running.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        for number in range(5):
+            running.call(
+                "store_memory", content=f"The port of service {number} is 80{number}", importance=0.5
+            )
+            assert running.ask("ping") == {}
+        assert len(running.ask("tools/list")["tools"]) == 26
+        assert [running.ask(name) != {} for name in LISTS] == [True] * 3
+        assert not has_sdk(running.process)
+        assert "Nothing" in running.ask("resources/read", uri="engram://briefing")["contents"][0]["text"]
+        assert has_sdk(running.process)
+        assert running.ask("ping") == {}
+        assert running.call("recall_memory", query="port")["memories"]
+        assert running.close() == 0
+
+
+def test_half_a_character_is_refused_and_the_next_call_answered(tmp_path: Path) -> None:
+    with server(tmp_path / "home") as running:
+        arguments = {"name": "recall_memory", "arguments": {"query": "\ud800"}}
+        running.send(request(50, "tools/call", arguments, {}))
+        assert running.next()["error"]["code"] == -32600
+        assert running.call("recall_memory", query="port")["memories"] == []
 
 
 def test_a_client_that_leaves_before_the_sdk_is_there_is_recorded(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -203,10 +202,16 @@ def test_a_power_cut_in_the_mixed_stream_leaves_a_home_that_is_whole(library: Pa
 
 def acknowledged(steps: list[disk.Step], folder: Path) -> Told:
     """What the writers were told within these steps, whatever became of their logs."""
-    logs = {step.inode: Path(step.name) for step in steps if step.kind == "C" and "/logs/" in step.name}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for inode, path in logs.items():
-        written = b"".join(step.data for step in steps if step.kind == "W" and step.inode == inode)
-        (folder / path.name).write_bytes(written)
+    logs: dict[int, Path] = {}
+    for step in steps:
+        if step.kind == "C":
+            # An inode that is used again is another file.
+            logs.pop(step.inode, None)
+            if "/logs/" in step.name:
+                logs[step.inode] = folder / Path(step.name).name
+        elif step.kind == "W" and step.inode in logs:
+            with logs[step.inode].open("ab") as log:
+                log.write(step.data)
     return read_logs(folder)

@@ -80,6 +80,7 @@ def test_an_old_home_is_taken_over_by_its_users_command(at: Bench) -> None:
     assert (missing.code, "no events of mcp-engram" in missing.line) == (2, True)
 
 
+@pytest.mark.slow
 def test_words_are_found_in_all_that_was_recorded(at: Bench) -> None:
     a_checkpoint(at)
     (hit,) = at.ask("search", 'GRÖSSE "cart"')["hits"]
@@ -118,6 +119,7 @@ def test_a_report_is_a_page_of_its_own(at: Bench) -> None:
     assert (unknown.code, "no session" in unknown.line) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.guarantee("G9")
 def test_what_reads_a_damaged_home_says_that_it_is_damaged(at: Bench) -> None:
     a_checkpoint(at)

@@ -97,6 +97,7 @@ def test_it_is_made_of_its_text() -> None:
     assert len(first.digest) == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [1500, 800, 500])
 def test_a_huge_checkpoint_keeps_its_budget_and_what_matters(budget: int) -> None:
     many = tuple(Item(text=f"did thing {n} " + "x" * 200) for n in range(3000))

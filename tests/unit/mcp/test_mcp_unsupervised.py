@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engram_runtime.errors import StoreUnavailable
 from engram_runtime.ids import session_id
 from engram_runtime.journal.events import InterruptionReported, SessionStarted, TaskAttached, TaskCreated
 from engram_runtime.journal.records import Verdict
@@ -178,3 +179,27 @@ def test_a_home_that_cannot_be_written_still_answers_reads(runtime: Any, alone: 
     (runtime.home / "sessions").write_text("in the way", "utf-8")
     assert call(runtime, alone, "list_tasks")["total"] == 0
     alone.end(EOF)
+
+
+def test_a_beginning_that_the_disk_refused_is_tried_again_and_blocks_nothing(
+    runtime: Any, alone: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("The journal cannot be written: the disk is full.", hint="Free some space.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(runtime, "append", full)
+        call(runtime, alone, "list_tasks")
+        # Its lock is held since: taking it once more would wait for itself.
+        call(runtime, alone, "list_tasks")
+    call(runtime, alone, "list_tasks")
+    assert runtime.state.session(alone.id).mode == "mcp"
+    alone.end(EOF)
+
+
+def test_a_presence_that_could_not_be_made_lets_go_of_its_lock(runtime: Any) -> None:
+    session = session_id()
+    (runtime.home / "sessions" / session / "session.json.new").mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(OSError, match="session"):
+            Presence(runtime.home, session, {"agent": "cursor"})

@@ -142,6 +142,7 @@ def told(story: list[tuple[Event, str]]) -> ListJournal:
     return journal
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(LINKS, st.sampled_from(["one", "two"])), max_size=14))
 def test_chains_have_no_cycles_and_stay_with_their_user_and_project(story: list[tuple[Event, str]]) -> None:
@@ -171,6 +172,7 @@ def test_superseding_what_is_superseded_links_to_the_ends_of_both_chains(
     assert memory.row(2).superseded_why == "newer"  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.guarantee("G8")
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(CARE, st.sampled_from(["one", "two"])), max_size=14))

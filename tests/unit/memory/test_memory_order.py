@@ -162,9 +162,11 @@ def test_what_stands_beside_a_memory_speaks_for_it() -> None:
 
 
 def test_a_day_named_in_the_question_brings_its_memories_first() -> None:
-    march = "2026-03-09T08:00:00.000000Z"
-    rows = [a_row(1), a_row(2, updated_at=march, created_at=march), a_row(3)]
-    assert order("what happened this week", rows, dict.fromkeys((1, 2, 3), 0.4))[0] == 2
+    earlier = "2026-02-04T08:00:00.000000Z"
+    rows = [a_row(1), a_row(2, updated_at=earlier, created_at=earlier), a_row(3)]
+    hits = hits_of("what happened in early February", rows, dict.fromkeys((1, 2, 3), 0.4))
+    assert hits[0].memory.id == 2
+    assert "from 2026-02-04" in hits[0].why
 
 
 def test_turns_of_a_chat_are_told_apart_by_speaker_and_date() -> None:

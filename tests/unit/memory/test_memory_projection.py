@@ -72,6 +72,7 @@ def dump(memory: Memory) -> list[bytes]:
     return [msgspec.json.encode(row) for row in (*rows, words, counts)]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(EVENTS, st.sampled_from(["one", "two"]), st.booleans()), max_size=20))
 def test_a_rebuild_gives_the_rows_that_were_there(story: list[tuple[Event, str, bool]]) -> None:

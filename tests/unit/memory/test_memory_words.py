@@ -118,6 +118,7 @@ def test_the_lexicon_counts_the_memories_that_hold_a_term(memory: Memory) -> Non
     memory.store("The queue is drained, and drained again.", importance=0.5)
     changed = memory.store("The queue is full.", importance=0.5).memory
     with memory._index.connection() as connection:
+        assert lexical.total(connection) == 2
         assert lexical.frequencies(connection, ["queue", "drain", "full", "nothing"]) == {
             **{"queue": 2, "drain": 1},
             **{"full": 1, "nothing": 0},

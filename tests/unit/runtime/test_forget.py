@@ -443,6 +443,7 @@ def test_positions_are_told_as_runs() -> None:
     assert ranges(()) == ()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=rounds(8, 500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

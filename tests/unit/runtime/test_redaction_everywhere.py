@@ -25,6 +25,7 @@ WRITERS = {
     "engram_runtime/memory/embed_worker.py": "a lock",
     "engram_runtime/memory/embedder.py": "a lock, texts over a socket",
     "engram_runtime/memory/indexer.py": "a lock",
+    "engram_runtime/memory/worker_client.py": "a lock, texts over a socket",
     "engram_runtime/memory/lifecycle.py": "a lock",
     "engram_runtime/memory/onnx_export.py": "a model's weights",
     "engram_runtime/memory/onnx_model.py": "a digest of weights",
