@@ -1,4 +1,4 @@
-"""`python -m benchmarks [start] [echo] [flood] [idle] [append] [death] [recall] …`: the targets table."""
+"""`python -m benchmarks [start] [echo] [flood] [idle] [append] [death] [recall] [mcp] [peers]`: the targets table."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import death, idle, recall_speed, screen, start
+from benchmarks import death, idle, mcp_server, peers, recall_speed, screen, start
 from benchmarks.place import Row
 
 
 def main() -> None:
     """Run what was asked for (all without words) and print target and figure side by side."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("what", nargs="*", help="start echo flood idle append death recall")
+    parser.add_argument("what", nargs="*", help="start echo flood idle append death recall mcp peers")
     parser.add_argument("--kills", type=int, default=death.KILLS)
     parser.add_argument("--files", type=int, default=death.FILES)
+    parser.add_argument("--peer", type=Path, help="where mcp-engram's environment is, or is to be made")
     options = parser.parse_args()
     known: dict[str, Callable[[], list[Row]]] = {
         "start": start.rows,
@@ -29,6 +30,8 @@ def main() -> None:
         "idle": idle.rows,
         "death": lambda: death.rows(options.kills, options.files),
         "recall": recall_speed.rows,
+        "mcp": mcp_server.rows,
+        "peers": lambda: peers.rows(options.peer, install=bool(options.what)),
     }
     wanted = options.what or [*known, "append"]
     print(

@@ -14,13 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from benchmarks.place import Place, Row, median, percentile
 from benchmarks.recall_speed import _end_worker as end_worker
 from benchmarks.recall_speed import memories
-from benchmarks.spoken import HELLO, Moment, Spoken, memory_mb
+from benchmarks.spoken import HELLO, PROTOCOL, Moment, Spoken, memory_mb
 
 STARTS = 15
 BATCHES, BATCH = 20, 25
@@ -29,9 +30,10 @@ ANSWER_S = 0.3
 IDLE_MB = 60
 SETTLED_S = 3.0
 BARE = [sys.executable, str(Path(__file__).with_name("bare_server.py"))]
-RECALL = ("recall_memory", {"query": "why does the payments service fail"})
-TASKS = ("list_tasks", {})
-ECHO = ("echo", {"text": "why does the payments service fail"})
+Asked = tuple[str, dict[str, Any]]
+RECALL: Asked = ("recall_memory", {"query": "why does the payments service fail"})
+TASKS: Asked = ("list_tasks", {})
+ECHO: Asked = ("echo", {"text": "why does the payments service fail"})
 
 
 def rows() -> list[Row]:
@@ -186,7 +188,7 @@ class Http:
         self._headers = {
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
-            "MCP-Protocol-Version": HELLO["protocolVersion"],
+            "MCP-Protocol-Version": PROTOCOL,
             **({"Authorization": f"Bearer {token.read_text().strip()}"} if token else {}),
         }
         self._connection = http.client.HTTPConnection(address, timeout=60)
@@ -238,12 +240,12 @@ def http_rows(place: Place) -> list[Row]:
             with over_http(argv, place) as server:
                 greeted[name].append(server.greeted)
     with over_http(own, place) as server, over_http(bare_argv, place) as bare:
-        (rss, pss), (bare_rss, bare_pss) = settled(server.process), settled(bare.process)
         ways = {
             "bare SDK server, echo": lambda: bare.timed(*ECHO),
             "`list_tasks`": lambda: server.timed(*TASKS),
         }
         warm = compared("`engram mcp --http`: warm call", ways)
+        (rss, pss), (bare_rss, bare_pss) = settled(server.process), settled(bare.process)
     start, bare_start = median(greeted["engram"]), median(greeted["bare"])
     return [
         Row(

@@ -17,8 +17,9 @@ from benchmarks.place import cpu_seconds, waited_seconds
 
 ANSWER_S = 180.0
 _READ = 1 << 16
+PROTOCOL = "2025-06-18"
 HELLO = {
-    "protocolVersion": "2025-06-18",
+    "protocolVersion": PROTOCOL,
     "capabilities": {},
     "clientInfo": {"name": "benchmark", "version": "1"},
 }

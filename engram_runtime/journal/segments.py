@@ -26,6 +26,7 @@ import msgspec
 from engram_runtime.errors import StoreDamaged
 from engram_runtime.journal.chain import Row, flaw_in
 from engram_runtime.paths import make_private_folder, sync_folder
+from engram_runtime.structs import built
 
 SEGMENT_EVENTS = 10_000
 SEGMENT_BYTES = 16_000_000
@@ -90,7 +91,7 @@ class Segment(msgspec.Struct, frozen=True):
     def index(self) -> Contents:
         """The segment's contents. Raises StoreDamaged for a record that was altered."""
         try:
-            return msgspec.json.decode(self.contents, type=Contents)
+            return msgspec.json.decode(self.contents, type=built(Contents))
         except msgspec.DecodeError as error:
             raise _damaged(self, "its record cannot be read") from error
 

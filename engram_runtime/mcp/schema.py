@@ -12,6 +12,7 @@ import msgspec
 
 from engram_runtime.continuity.inert import inert_text
 from engram_runtime.errors import UsageError
+from engram_runtime.structs import built
 
 LONGEST_TEXT = 20_000
 """Characters of one text an agent sends, unless its parameter says otherwise in the schema."""
@@ -77,7 +78,7 @@ def read_arguments(tool: str, kind: type[_Arguments], given: Mapping[str, Any]) 
     try:
         limits = {"content": LONGEST_CONTENT, "new_content": LONGEST_CONTENT}
         clean = {name: _inert(value, name, limits.get(name, LONGEST_TEXT)) for name, value in values.items()}
-        return msgspec.convert(clean, kind)
+        return msgspec.convert(clean, built(kind))
     except msgspec.ValidationError as error:
         known = ", ".join(field.name for field in msgspec.structs.fields(kind))
         detail = str(error).replace("`$.", "`").replace("Object contains", "there is an")

@@ -38,6 +38,7 @@ from engram_runtime.memory.wire import (
     receive,
     send,
 )
+from engram_runtime.structs import built
 
 if TYPE_CHECKING:
     from engram_runtime.memory.answering import Answers
@@ -133,7 +134,7 @@ class Worker:
             connection.settimeout(self._idle)
             try:
                 while (body := receive(connection)) is not None:
-                    send(connection, self._reply(msgspec.msgpack.decode(body, type=Request)))
+                    send(connection, self._reply(msgspec.msgpack.decode(body, type=built(Request))))
             except (OSError, WireError, msgspec.MsgspecError) as error:
                 log.info("a client went away: %s", error)
 

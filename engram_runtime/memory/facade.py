@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -42,6 +42,7 @@ from engram_runtime.state.views import MemoryRow
 
 PATIENCE = 0.15
 """Seconds a recall waits for the vector of its query from a worker that is ready."""
+SETTLE_SECONDS = 2.0
 MOST_HITS = 100
 STATS_SECONDS = 30.0
 """How long figures of an unchanged journal are told again: strengths fade slowly, and panes ask every second."""
@@ -79,6 +80,7 @@ class Memory:
     ) -> None:
         self._append = append
         self._submit = submit
+        self._booked: Future[tuple[int, ...]] | None = None
         self._project = project
         self._weights = _weights(settings)
         self._clock = clock or (lambda: datetime.now(UTC))
@@ -210,6 +212,7 @@ class Memory:
 
         Each gains (loses) 0.05 of importance, once per session, within 0.2 of what was stated. Raises StoreError.
         """
+        self._settle()
         self.catch_up()
         with self._index.connection() as connection:
             memories = recalled_in(connection, session, self._project, user)
@@ -269,6 +272,7 @@ class Memory:
 
     def stats(self, *, user: str = "default", project: str | None = None) -> MemoryStats:
         """Figures of a user's memories, in one project or (None) in all of the home."""
+        self._settle()
         self.catch_up()
         key = (user, project, self._index.position, int(self._clock().timestamp() / STATS_SECONDS))
         if self._figures is None or self._figures[0] != key:
@@ -397,7 +401,14 @@ class Memory:
     def _submit_quietly(self, event: Event) -> None:
         # A journal that refuses writes must not take reading away.
         with contextlib.suppress(EngramError):
-            self._submit(event)
+            self._booked = self._submit(event)
+
+    def _settle(self) -> None:
+        """What was submitted before counts: waits until the last recall is booked, not for long."""
+        booked = self._booked
+        if booked is not None:
+            with contextlib.suppress(EngramError, TimeoutError, CancelledError):
+                booked.result(SETTLE_SECONDS)
 
 
 def _weights(settings: ModelSetting) -> Weights:

@@ -38,7 +38,7 @@ class Note:
         return cls(
             id=row.id,
             at=row.updated_at,
-            terms=frozenset(words.terms(row.content)),
+            terms=words.term_set(row.content),
             values=frozenset(_VALUE.findall(row.content)),
             changes=bool(_CHANGE.search(row.content)),
         )

@@ -88,7 +88,11 @@ class _Place:
 
 def score(signals: Mapping[str, float], weights: Mapping[str, float]) -> float:
     """The weighted sum."""
-    return sum(weight * signals.get(name, 0.0) for name, weight in weights.items())
+    total = 0.0
+    for name, weight in weights.items():
+        if name in signals:
+            total += weight * signals[name]
+    return total
 
 
 def rank(
@@ -175,7 +179,7 @@ def _lower_repeated(head: list[_Place], kin: Sequence[Sequence[float]]) -> None:
     """Of memories that say the same the best stays, the others go below all that say something else."""
     order = sorted(range(len(head)), key=lambda i: _key(head[i]))
     least = min(place.score for place in head) if head else 0.0
-    said = [frozenset(words.terms(place.one.row.content)) for place in head]
+    said = [words.term_set(place.one.row.content) for place in head]
     kept: list[int] = []
     for i in order:
         same = next((j for j in kept if kin[i][j] >= REPEATED_COSINE and _same_words(said[i], said[j])), None)

@@ -29,6 +29,7 @@ from engram_runtime.memory.wire import (
     send,
     sendable,
 )
+from engram_runtime.structs import built
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 600.0
@@ -196,7 +197,7 @@ class WorkerEmbedder:
                 send(connection, message)
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
                 body = receive(connection)
-                return msgspec.msgpack.decode(body, type=Reply) if body else ConnectionResetError
+                return msgspec.msgpack.decode(body, type=built(Reply)) if body else ConnectionResetError
             except TimeoutError:
                 return TimeoutError
             except (OSError, WireError, msgspec.MsgspecError):

@@ -40,6 +40,7 @@ from engram_runtime.state.views import (
     TaskView,
     ToolView,
 )
+from engram_runtime.structs import built
 
 if TYPE_CHECKING:
     from engram_runtime.state.state import State
@@ -275,7 +276,7 @@ def _view(view: type[V], row: dict[str, Any]) -> V:
         name: msgspec.json.decode(value) if name in _NESTED and isinstance(value, str) else value
         for name, value in row.items()
     }
-    return msgspec.convert(plain, view, strict=False)
+    return msgspec.convert(plain, built(view), strict=False)
 
 
 def _one(found: Sequence[V]) -> V | None:

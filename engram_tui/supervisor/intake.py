@@ -17,6 +17,7 @@ import msgspec
 from engram_runtime.journal import events as ev
 from engram_runtime.journal.records import ConditionKind, ContextFill, FileChange
 from engram_runtime.redaction import head
+from engram_runtime.structs import built
 from engram_tui.supervisor.states import SessionState, State
 from engram_tui.watch import observations as ob
 
@@ -270,5 +271,5 @@ def _encodable(observation: ob.Observation) -> ob.Observation:
         msgspec.msgpack.encode(observation)
     except UnicodeEncodeError:
         plain = json.dumps(msgspec.to_builtins(observation), ensure_ascii=False)
-        return msgspec.json.decode(plain.encode("utf-8", "replace"), type=type(observation))
+        return msgspec.json.decode(plain.encode("utf-8", "replace"), type=built(type(observation)))
     return observation

@@ -17,6 +17,7 @@ import msgspec
 
 from engram_runtime.errors import StoreUnavailable, UsageError
 from engram_runtime.paths import PRIVATE_FILE, make_private_folder, readable
+from engram_runtime.structs import built
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -238,7 +239,7 @@ def _encoded(value: msgspec.Struct) -> bytes:
 
 def _decoded(data: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.convert(json.loads(data), type=kind)
+        return msgspec.convert(json.loads(data), type=built(kind))
     except ValueError as error:
         raise msgspec.DecodeError(str(error)) from error
 

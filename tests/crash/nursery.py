@@ -324,8 +324,12 @@ def _watch_for_the_lock_trap(logs: Path) -> None:
     def heard(event: str, given: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(given[0], str | bytes):
             name, flags = os.fsdecode(given[0]), given[2]
-            # A file that is made and closed before SQLite knows it carries no lock yet.
-            if name.endswith((".sqlite", ".sqlite-wal", ".sqlite-shm")) and not flags & os.O_EXCL:
+            # A file that is made and closed before SQLite knows it carries no lock yet; a snapshot is read when
+            # no connection has it open.
+            is_database = (
+                name.endswith((".sqlite", ".sqlite-wal", ".sqlite-shm")) and "/snapshots/" not in name
+            )
+            if is_database and not flags & os.O_EXCL:
                 log.error(f"lock trap: {name} was opened beside SQLite")
 
     sys.addaudithook(heard)

@@ -28,7 +28,7 @@ def kill_some(
 ) -> None:
     """Kill so many, one at a time while the others go on, and put another in the place of each."""
     for _ in range(count):
-        time.sleep(chance.uniform(0.0, 0.3))  # the random moment is the test
+        time.sleep(chance.uniform(0.0, 0.25))  # the random moment is the test
         # A server needs a second to load: killed as often as the others it would never answer.
         slot = chance.choices(range(len(SLOTS)), (3, 1, 3, 1, 1))[0]
         kind, pid = running[slot]
