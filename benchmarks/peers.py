@@ -87,7 +87,7 @@ class Side:
 
 
 def rows(peer: Path | None = None, *, install: bool = True) -> list[Row]:
-    """The rows of the table; one that says why, where mcp-engram is not there and cannot, or is not to, be installed."""
+    """The rows of the table; one row that says why where mcp-engram is not there and cannot be installed."""
     folder = peer or cache_folder()
     reason = installed(folder) if install or peer else missing(folder)
     if reason:
