@@ -51,7 +51,12 @@ class Spoken:
         self.process = psutil.Process(self._process.pid)
         self._buffer = bytearray()
         self._id = 0
-        self.ask("initialize", HELLO)
+        try:
+            self.ask("initialize", HELLO)
+        except BaseException:
+            self._process.kill()
+            self.close()
+            raise
         self.greeted = self.moment()
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 

@@ -69,6 +69,7 @@ class Journal:
         self._clock = clock
         self._guard = threading.RLock()
         self._writer: Writer | None = None
+        self._inode = -1
         self._reader = Reader(files, None, self._degrade)
         self._retellings = Retellings(
             lambda after, limit: self._reader.rows(
@@ -271,6 +272,7 @@ class Journal:
             return
         try:
             self._reader.engine = engine = opening.open_for_writing(self.files)
+            self._inode = self.files.journal.stat().st_ino
             with engine.connect() as connection:
                 table.upgrade(connection)
         except database.errors(OSError) as error:
@@ -320,7 +322,7 @@ class Journal:
                 raise self._refusal
             if self._writer is None:
                 try:
-                    self._writer = Writer(self._engine().connect(), self.files, self._note)
+                    self._writer = Writer(self._engine().connect(), self.files, self._inode, self._note)
                 except database.errors(OSError) as error:
                     raise database.failure(error, "The journal") from error
             return self._writer

@@ -115,13 +115,18 @@ def forget(files: HomeFiles, engine: Engine, positions: Sequence[int]) -> int:
 
 
 def remove_strays(files: HomeFiles, connection: Connection) -> None:
-    """Overwrite and remove files of the archive that no record names: left by a killed process."""
+    """Overwrite and remove files of the archive that no record names: left by a killed process.
+
+    One that goes beyond the journal's end was left by none: an older copy of the journal was put in its place, and
+    these events are nowhere else.
+    """
     if not files.archive.is_dir():
         return
+    head = _head(connection)
     recorded = {name for (name,) in connection.exec_driver_sql("SELECT file FROM segments")}
     for path in files.archive.iterdir():
-        ours = segments.named(path.name.removesuffix(".tmp")) is not None
-        if ours and path.name not in recorded:
+        told = segments.named(path.name.removesuffix(".tmp"))
+        if told is not None and told[1] <= head and path.name not in recorded:
             erase_file(path)
 
 

@@ -266,16 +266,20 @@ class Reader:
     def _read_block(self, segment: Segment, block: Block) -> list[Row]:
         try:
             return segments.read_block(self._files.archive, segment, block)
-        except FileNotFoundError:
-            # A forget wrote the segment anew meanwhile, unless the file is really gone.
-            now = next(iter(self.segments(segment.last, segment.last)), segment)
-            again = [at for at in now.index().blocks if at.first == block.first]
-            if now.file == segment.file or not again:
-                raise segments.damaged(segment, "its file is missing") from None
-        try:
-            return segments.read_block(self._files.archive, now, again[0])
-        except FileNotFoundError:
-            raise segments.damaged(now, "its file is missing") from None
+        except (FileNotFoundError, StoreDamaged) as error:
+            # A forget writes the segment anew, then overwrites the old file and removes it.
+            now = self._now(segment)
+            if now.file == segment.file:
+                gone = isinstance(error, FileNotFoundError)
+                raise segments.damaged(segment, "its file is missing") if gone else error from None
+        # With shorter payloads its blocks may begin elsewhere.
+        among = [at for at in now.index().blocks if at.last >= block.first and at.first <= block.last]
+        rows = [row for at in among for row in self._read_block(now, at)]
+        return [row for row in rows if block.first <= row.position <= block.last]
+
+    def _now(self, segment: Segment) -> Segment:
+        """The segment's record of this moment: a forget in another process may have changed it."""
+        return next(iter(self.segments(segment.last, segment.last)), segment)
 
     def _unrecorded(self, low: int, high: int, wanted: Wanted, *, newest: bool) -> Iterator[Row]:
         """Rows of segment files whose records are lost with the table that held them."""
@@ -304,6 +308,8 @@ class Reader:
         """The first segment whose file is not there or has another size, and what is wrong ("" if none)."""
         for segment in self.segments():
             flaw = segments.flaw_of_file(self._files.archive, segment)
+            while flaw and (now := self._now(segment)).file != segment.file:
+                segment, flaw = now, segments.flaw_of_file(self._files.archive, now)
             if flaw:
                 return str(segments.damaged(segment, flaw).args[0])
         return ""
@@ -312,13 +318,9 @@ class Reader:
         """Check every event, the whole chain, and every byte of the archive."""
         before = (0, GENESIS)
         for segment in self.segments():
-            try:
-                rows = segments.all_rows(self._files.archive, segment)
-                flaw = segments.flaw_of_rows(rows, segment, before)
-                if flaw:
-                    raise segments.damaged(segment, flaw)
-            except StoreDamaged as error:
-                return Verification(before[0], str(error.args[0]))
+            flaw = self._flaw_of(segment, before)
+            if flaw:
+                return Verification(before[0], flaw)
             before = (segment.last, segment.hash)
             if progress:
                 progress(before[0])
@@ -331,6 +333,21 @@ class Reader:
             if progress:
                 progress(before[0])
         return Verification(before[0], "")
+
+    def _flaw_of(self, segment: Segment, before: tuple[int, bytes]) -> str:
+        """What is wrong with a segment after the event `before` ("" if nothing)."""
+        try:
+            rows = segments.all_rows(self._files.archive, segment)
+            flaw = segments.flaw_of_rows(rows, segment, before)
+            if not flaw:
+                return ""
+            error = segments.damaged(segment, flaw)
+        except FileNotFoundError:
+            error = segments.damaged(segment, "its file is missing")
+        except StoreDamaged as found:
+            error = found
+        now = self._now(segment)
+        return str(error.args[0]) if now.file == segment.file else self._flaw_of(now, before)
 
     # --- the database ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ record is nothing (left behind by a killed process), and is written anew.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import os
@@ -23,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from engram_runtime.errors import StoreDamaged
+from engram_runtime.errors import StoreDamaged, StoreUnavailable
 from engram_runtime.journal.chain import Row, flaw_in
 from engram_runtime.paths import make_private_folder, sync_folder
 from engram_runtime.structs import built
@@ -35,6 +36,8 @@ SEGMENT_BYTES = 16_000_000
 BLOCK_EVENTS = 500
 _BLOCK_BYTES = 1_000_000
 _LEVEL = 6
+
+_FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _NAME = re.compile(r"(\d+)-(\d+)(?:\.(\d+))?\.jsonl\.gz\Z")
 
@@ -158,6 +161,7 @@ def read_block(folder: Path, segment: Segment, block: Block) -> list[Row]:
     except FileNotFoundError:
         raise
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError, ValueError) as error:
+        _refuse_for_now(error)
         raise _damaged(segment, f"events {block.first} to {block.last} cannot be read") from error
 
 
@@ -203,8 +207,17 @@ def flaw_of_file(folder: Path, segment: Segment, *, whole: bool = False) -> str:
                 if hashlib.file_digest(file, "sha256").hexdigest() != segment.sha256:
                     return "its file was altered"
     except OSError as error:
+        _refuse_for_now(error)
         return f"its file cannot be read ({error.strerror or error})"
     return ""
+
+
+def _refuse_for_now(error: Exception) -> None:
+    """Raise StoreUnavailable for what is wrong with this process or machine, not with a file."""
+    if isinstance(error, OSError) and error.errno in _FOR_NOW:
+        raise StoreUnavailable(
+            f"The journal's archive cannot be read now ({error.strerror}).", hint="Try again."
+        ) from error
 
 
 def flaw_of_rows(rows: Iterable[Row], segment: Segment, before: tuple[int, bytes]) -> str:
@@ -268,6 +281,8 @@ def _write_durably(folder: Path, name: str, content: bytes) -> None:
         os.close(descriptor)
     temporary.replace(folder / name)
     sync_folder(folder)
+    # The folder itself may be new.
+    sync_folder(folder.parent)
 
 
 def _forget_cached(path: Path) -> None:

@@ -53,12 +53,17 @@ class Writer:
     """Owns the writing connection. Not for use across fork(): the child must open its own."""
 
     def __init__(
-        self, connection: Connection, files: HomeFiles, on_result: Callable[[StoreError | None], None]
+        self,
+        connection: Connection,
+        files: HomeFiles,
+        inode: int,
+        on_result: Callable[[StoreError | None], None],
     ) -> None:
+        """`inode` is that of the journal's file when it was opened, before this connection was."""
         self._connection = connection
         self._driver = driver_connection(connection)
         self._path = files.journal
-        self._inode = files.journal.stat().st_ino
+        self._inode = inode
         self._lock = os.open(files.journal_lock, os.O_RDWR | os.O_CLOEXEC)
         self._on_result = on_result
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()

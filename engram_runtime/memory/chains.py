@@ -33,14 +33,17 @@ def supersede(connection: Any, memory: int, by: int, why: str, at: str, *, merge
 
     Never across users, nor from another project's memory or a global one to what only this project sees. An older
     successor is possible: it says the same and more. `merged`: the older one's text is said by the newer one too.
+    What took the older one's place since it was compared is not put below something older than itself.
     """
     older, newer = head(connection, memory), head(connection, by)
     if older is None or newer is None or older[0] == newer[0] or older[1] != newer[1]:
+        return False
+    if older[0] != memory and older[0] > newer[0]:
         return False
     if newer[3] != "global" and (older[3] == "global" or older[2] != newer[2]):
         return False
     connection.execute(
         "UPDATE memories SET superseded_by = ?, superseded_at = ?, superseded_why = ?, merged = ? WHERE id = ?",
-        (newer[0], at, why, merged and older[0] == memory, older[0]),
+        (newer[0], at, why, merged and (older[0], newer[0]) == (memory, by), older[0]),
     )
     return True

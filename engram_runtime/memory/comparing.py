@@ -10,11 +10,13 @@ from itertools import pairwise
 from engram_runtime.memory.statement import Statement, Token, parts_of
 from engram_runtime.memory.vocabulary import (
     ANCHORS,
+    ARTICLES,
     CHANGE_PHRASES,
     CHANGES,
     COMPARING,
     GRAMMAR,
     NEGATING_PREFIXES,
+    PLACING,
     POLE_OF,
     SINGLE,
     STATIVE,
@@ -251,8 +253,26 @@ def other_values(c: Compared) -> str:
 
 
 def is_qualified(c: Compared) -> bool:
-    """Whether one text speaks of a special case ("for uploads") that the other does not name."""
-    return _for_case(c.old, c.old_left) != _for_case(c.new, c.new_left)
+    """Whether one text speaks of a special case ("for uploads") that the other does not name, or of another place."""
+    return _for_case(c.old, c.old_left) != _for_case(c.new, c.new_left) or in_another_place(c)
+
+
+def in_another_place(c: Compared) -> bool:
+    """Whether both say where or for what something holds, and differ in it: "in staging", "in production"."""
+    return bool(_places(c.old, c.old_left) & _places(c.new, c.new_left))
+
+
+def _places(statement: Statement, left: tuple[Token, ...]) -> set[str]:
+    """The prepositions before words that only this text has."""
+    own = {token.at for token in words(left)}
+    found: set[str] = set()
+    for token in words(left):
+        at = token.at - 1
+        while at > 0 and (at in own or low(statement.tokens[at]) in ARTICLES):
+            at -= 1
+        if at >= 0 and low(statement.tokens[at]) in PLACING:
+            found.add(low(statement.tokens[at]))
+    return found
 
 
 def _for_case(statement: Statement, left: tuple[Token, ...]) -> bool:

@@ -13,6 +13,7 @@ from typing import Literal
 from engram_runtime.memory.comparing import (
     Compared,
     compare,
+    in_another_place,
     is_qualified,
     low,
     match,
@@ -86,7 +87,9 @@ def judge(older: str, newer: str, cosine: float) -> Judgement:
     if old.is_long or new.is_long:
         return _notes(compared)
     found = _statements(compared)
-    return _notes(compared) if found.relation == "distinct" else found
+    if found.relation != "distinct" or (in_another_place(compared) and not compared.changes):
+        return found
+    return _notes(compared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def _statements(c: Compared) -> Judgement:
         return Judgement("changed", other, adds=True)
     if c.changes:
         return Judgement("changed", f"changed: {', '.join(c.changes)}", adds=True)
-    slot = other_object(c)
+    slot = "" if other and in_another_place(c) else other_object(c)
     if slot:
         return Judgement("changed", slot, adds=True)
     return DISTINCT if other or c.opposed else _sameness(c)

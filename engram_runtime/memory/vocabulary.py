@@ -170,6 +170,12 @@ STATUS_WORDS = _set("http status code codes on returns return returned got a giv
 COMPARING = _set("over than before after calls call rather")
 """Words between two things whose exchange says the opposite."""
 
+PLACING = _set("in on at for under during of")
+"""Prepositions before where or for what something holds."""
+
+ARTICLES = _set("a an the our all each every its")
+"""What stands between a preposition and its noun."""
+
 STATIVE = _set("is are was were be been called named equals means")
 """Copulas: what follows them is what the subject is."""
 

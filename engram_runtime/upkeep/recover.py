@@ -127,7 +127,9 @@ def _build(files: HomeFiles, folder: Path, flaw: str, *, dry_run: bool, anew: bo
     try:
         acknowledged = high_water.mark_of(files.journal_lock)
         given = salvage.collect(files, candidates)
-        found = candidates.top(acknowledged=acknowledged)
+        # After a power cut the mark may lag: what a broken log committed after its break was told to somebody.
+        broken = bool(salvage.flaw_of_log(files.journal))
+        found = candidates.top(acknowledged=0 if broken else acknowledged)
         top = max(found, acknowledged, *_told_elsewhere(files, given, found))
         losses = candidates.choose(top)
         again = retold(files, losses) if losses else {}

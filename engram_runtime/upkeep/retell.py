@@ -57,7 +57,14 @@ _OF_STATE = (
 _OF_MEMORY = (
     _Source(
         ev.MemoryStored,
-        "SELECT *, id AS position, created_at AS at FROM memories WHERE memory_type = 'memory'",
+        # With what it took the place of, or else what was outdated would be current again.
+        """SELECT m.*, m.id AS position, m.created_at AS at,
+                  iif(m.superseded_by < m.id, m.superseded_by, NULL) AS below,
+                  iif(m.superseded_by < m.id, m.superseded_why, coalesce(max(o.superseded_why), '')) AS why,
+                  iif(m.superseded_by < m.id, m.merged, coalesce(min(o.merged), 0)) AS merged,
+                  iif(count(o.id), json_group_array(o.id), '[]') AS supersedes
+           FROM memories m LEFT JOIN memories o ON o.superseded_by = m.id AND o.id < m.id
+           WHERE m.memory_type = 'memory' GROUP BY m.id""",
     ),
 )
 

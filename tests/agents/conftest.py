@@ -26,6 +26,15 @@ def openhands_cli() -> Path:
 
 @pytest.fixture
 def agent_home() -> Iterator[Callable[[ScriptedLLM], AgentHome]]:
-    """Makes homes for agents; all their processes are ended and all files removed after the test."""
+    """Makes homes for agents; all their processes are ended and all files removed after the test.
+
+    Without the embedding model, whose worker outlives a session by design: what is left can then be asked for.
+    """
+
+    def made(llm: ScriptedLLM) -> AgentHome:
+        home = homes.enter_context(AgentHome(llm))
+        home.environment["ENGRAM_MODEL"] = "off"
+        return home
+
     with ExitStack() as homes:
-        yield lambda llm: homes.enter_context(AgentHome(llm))
+        yield made

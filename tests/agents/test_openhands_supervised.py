@@ -143,7 +143,7 @@ def test_an_openhands_killed_in_mid_tool_is_resumed_where_it_was(
         killed_in(
             home, "long", ["run", "--headless", "openhands", "--", *OPENHANDS, "-t", PROMPT], "--resume="
         )
-        assert home.processes() == []
+        assert [" ".join(p.cmdline()) for p in home.processes()] == []
         content = latest_checkpoint(home)
         assert content["goal"] == content["first_prompt"] == PROMPT
         assert [item["text"] for item in content["completed"]] == ["reproduce in test"]
@@ -178,7 +178,7 @@ def test_an_openhands_killed_in_mid_tool_is_resumed_where_it_was(
         assert (home.work / "trace.log").exists()
         sessions = engram_json(home, "sessions")
         assert {session["last_prompt"] for session in sessions} == {PROMPT, "Continue the interrupted task"}
-        assert home.processes() == []
+        assert [" ".join(p.cmdline()) for p in home.processes()] == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_failure_behind_exit_code_0_has_a_code_of_its_own(
         assert session["verdict"]["kind"] == verdict
         assert session["exit_code"] == 0
         assert engram_json(home, "tasks")[0]["interrupted"]
-        assert home.processes() == []
+        assert [" ".join(p.cmdline()) for p in home.processes()] == []
 
 
 def test_work_goes_from_claude_to_openhands_and_back_without_loss(
@@ -245,7 +245,7 @@ def test_work_goes_from_claude_to_openhands_and_back_without_loss(
         files = {name: (home.work / f"{name}.log").read_text() for name in ("one", "two", "three")}
         assert files == {"one": "one\n", "two": "two\n", "three": "three\n"}
         assert {s["agent"] for s in engram_json(home, "sessions")} == {"claude", "openhands"}
-        assert home.processes() == []
+        assert [" ".join(p.cmdline()) for p in home.processes()] == []
 
 
 def test_its_terminal_ui_is_used_as_without_engram(openhands_cli: Path, agent_home: MakeHome) -> None:
@@ -277,4 +277,4 @@ def test_its_terminal_ui_is_used_as_without_engram(openhands_cli: Path, agent_ho
         (session,) = engram_json(home, "sessions")
         assert session["verdict"]["kind"] == "user_quit"
         assert latest_checkpoint(home)["goal"] == PROMPT
-        assert home.processes() == []
+        assert [" ".join(p.cmdline()) for p in home.processes()] == []

@@ -172,6 +172,27 @@ def test_superseding_what_is_superseded_links_to_the_ends_of_both_chains(
     assert memory.row(2).superseded_why == "newer"  # type: ignore[union-attr]
 
 
+def test_what_took_the_place_of_a_repetition_does_not_go_below_the_older_original(
+    memory: Memory, journal: ListJournal
+) -> None:
+    journal.append(*(MemoryStored(content=f"fact {n}", importance=0.5) for n in range(3)))
+    journal.append(MemorySuperseded(memory=2, by=3, why="60 became 90"))
+    # Decided before, when 2 was current: it repeats 1.
+    journal.append(MemoryCompared(memory=2, below=1, merged=True))
+    assert [row.superseded_by for row in reversed(memory.rows())] == [None, 3, None]
+
+
+def test_what_is_linked_to_a_change_of_its_original_does_not_count_as_said_by_it(
+    memory: Memory, journal: ListJournal
+) -> None:
+    journal.append(*(MemoryStored(content=f"fact {n}", importance=0.5) for n in range(3)))
+    journal.append(MemorySuperseded(memory=1, by=3, why="60 became 90"))
+    journal.append(MemoryCompared(memory=2, below=1, merged=True))
+    assert [row.superseded_by for row in reversed(memory.rows())] == [3, 3, None]
+    with memory._index.connection() as connection:
+        assert connection.execute("SELECT merged FROM memories WHERE id = 2").fetchone() == (0,)
+
+
 @pytest.mark.slow
 @pytest.mark.guarantee("G8")
 @settings(max_examples=40, deadline=None)

@@ -73,6 +73,11 @@ def test_a_difference_in_substance_is_never_a_repetition(one: str, other: str) -
         ("Tom maintains the parser.", "Tom maintains the scheduler."),
         ("Deploying to staging needs no approval.", "Deploying to production needs an approval."),
         ("The importer is slow.", "The importer is written in Go."),
+        ("Postgres runs on port 5432 in staging.", "Postgres runs on port 5433 in production."),
+        ("The replica count is 2 in eu-west.", "The replica count is 5 in us-east."),
+        ("CI uses Python 3.10 on Windows.", "CI uses Python 3.12 on Linux."),
+        ("The limit is 100 requests for free accounts.", "The limit is 1000 requests for paid accounts."),
+        ("Retries are limited to 3 in the payment service.", "Retries are limited to 5 in the mail service."),
     ],
 )
 def test_facts_that_merely_look_alike_are_both_kept(one: str, other: str) -> None:

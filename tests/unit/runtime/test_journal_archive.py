@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engram_runtime.database import connect_bare, driver
-from engram_runtime.errors import StoreDamaged
+from engram_runtime.errors import StoreDamaged, StoreUnavailable
 from engram_runtime.journal import background, maintenance, segments
 from engram_runtime.journal import events as e
 from engram_runtime.journal import journal as journal_module
@@ -334,6 +335,83 @@ def test_another_process_reads_on_while_a_segment_is_rewritten(sealed: Runtime, 
         rows = other.journal._reader._block(segment, segment.index().blocks[2])
         assert [row.payload is None for row in rows].count(True) == 1
         assert other.health().writable
+
+
+def test_another_process_reads_on_while_the_old_file_is_overwritten(
+    sealed: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "erase_file", lambda path: path.write_bytes(bytes(path.stat().st_size)))
+    with open_again(home) as other:
+        (segment, *_) = other.journal.segments()
+        sealed.journal.forget([150])
+        rows = other.journal._reader._block(segment, segment.index().blocks[2])
+        assert [row.position for row in rows] == [*range(101, 151)]
+        assert other.health().writable
+
+
+def test_a_reader_of_the_old_record_gets_each_event_once_from_other_blocks(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_BLOCK_BYTES", 3000)
+    with open_again(home) as runtime, open_again(home) as other:
+        runtime.append(*(e.PromptSubmitted(text="x" * 500) for _ in range(300)))
+        runtime.journal.seal(KEEP)
+        (segment, *_) = other.journal.segments()
+        runtime.journal.forget([*range(3, 40)])
+        (now, *_) = other.journal.segments()
+        assert len(now.index().blocks) < len(segment.index().blocks)
+        read = [
+            row.position for at in segment.index().blocks for row in other.journal._reader._block(segment, at)
+        ]
+        assert read == [*range(1, segment.last + 1)]
+        assert other.health().writable
+
+
+@pytest.mark.parametrize("check", ["missing_segment", "verify"])
+def test_a_segment_that_is_written_anew_during_a_check_is_no_damage(
+    sealed: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch, check: str
+) -> None:
+    look = segments.flaw_of_file
+
+    def after_a_forget(*given: object, **options: bool) -> str:
+        monkeypatch.setattr(segments, "flaw_of_file", look)
+        sealed.journal.forget([150])
+        return look(*given, **options)  # type: ignore[arg-type]
+
+    with open_again(home) as other:
+        monkeypatch.setattr(segments, "flaw_of_file", after_a_forget)
+        assert getattr(other.journal._reader, check)() in ("", (EVENTS, ""))
+
+
+def test_too_many_open_files_are_no_damage(
+    sealed: Runtime, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with open_again(home) as other:
+        monkeypatch.setattr(Path, "open", refuse)
+        with pytest.raises(StoreUnavailable, match="now"):
+            other.journal.read_after(0, 10)
+        monkeypatch.undo()
+        assert len(other.journal.read_after(0, 10)) == 10 and other.health().writable
+
+
+def test_the_archive_of_a_longer_journal_is_never_erased(sealed: Runtime, home: Path) -> None:
+    longer = home / "archive" / f"{EVENTS - 99:09d}-{EVENTS + 100:09d}.jsonl.gz"
+    longer.write_bytes(b"events that an older copy of the journal lacks")
+    fill(sealed, 50)
+    sealed.journal.seal(KEEP)
+    assert longer.read_bytes().startswith(b"events")
+
+
+def test_a_new_archive_is_durable_by_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(segments, "sync_folder", synced.append)
+    with open_again(home) as runtime:
+        fill(runtime, 300)
+        runtime.journal.seal(KEEP)
+    assert home in synced
 
 
 # --- at the same time ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,19 @@ import pytest
 from engram_runtime.database import connect_bare
 from engram_runtime.errors import StoreDamaged
 from engram_runtime.journal import high_water, segments
-from engram_runtime.journal.candidates import Candidates
+from engram_runtime.journal.candidates import Candidates, Loss
 from engram_runtime.journal.chain import GENESIS, Row, digest_of, flaw_of, new_row
-from engram_runtime.journal.events import PromptSubmitted
+from engram_runtime.journal.encoding import decode
+from engram_runtime.journal.events import MemoryStored, PromptSubmitted
 from engram_runtime.journal.journal import Journal
 from engram_runtime.journal.pages import Pages, Raw
 from engram_runtime.journal.salvage import rows_of_segment
 from engram_runtime.journal.table import COLUMNS
 from engram_runtime.paths import HomeFiles
+from engram_runtime.runtime import Runtime
+from engram_runtime.settings import Settings
+from engram_runtime.upkeep.recover import recover
+from engram_runtime.upkeep.retell import retold
 
 pytestmark = pytest.mark.guarantee("G1", "G9")
 
@@ -212,3 +218,47 @@ def test_of_a_segment_that_breaks_off_the_rows_before_are_read(tmp_path: Path) -
     path.write_bytes(path.read_bytes()[: segment.bytes // 2])
     found = list(rows_of_segment(path))
     assert 100 < len(found) < 400 and found == rows[: len(found)]
+
+
+def test_nothing_is_acknowledged_into_a_file_that_was_put_aside_before_the_first_append(
+    tmp_path: Path,
+) -> None:
+    files = HomeFiles(tmp_path / "home")
+    journal = Journal(files)
+    journal.append([PromptSubmitted(text="x")], project="/p", session=None)
+    journal.close()
+    (tmp_path / "copy").write_bytes(files.journal.read_bytes())
+    journal = Journal(files)
+    assert journal.head() == 1
+    (tmp_path / "copy").replace(files.journal)
+    with pytest.raises(StoreDamaged, match="replaced while it was open"):
+        journal.append([PromptSubmitted(text="y")], project="/p", session=None)
+    journal.close()
+
+
+def test_events_after_a_break_in_the_log_are_kept_though_the_mark_lags(
+    journal: Journal, tmp_path: Path
+) -> None:
+    home = tmp_path / "cut"
+    shutil.copytree(journal.files.root, home)
+    files = HomeFiles(home)
+    log = home / "journal.sqlite-wal"
+    content = bytearray(log.read_bytes())
+    content[32 + 6 * 4120 + 100] ^= 1
+    log.write_bytes(content)
+    descriptor = os.open(files.journal_lock, os.O_RDWR)
+    high_water.set_mark(descriptor, 20)  # what a power cut leaves of a file that is never synced
+    os.close(descriptor)
+    found = recover(home)
+    assert found is not None and found.top == 40 and found.lost == 0
+
+
+def test_a_memory_told_again_keeps_what_it_took_the_place_of(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Runtime.open(home, project="/p", session="s", settings=Settings(model="off")) as runtime:
+        first = runtime.memory.store("The timeout is 30 seconds.", importance=0.5).memory
+        second = runtime.memory.store("The timeout is 90 seconds.", importance=0.5).memory
+        assert runtime.memory.row(first).superseded_by == second  # type: ignore[union-attr]
+    told = retold(HomeFiles(home), [Loss(second, second, "gone")])
+    event, _ = decode("MemoryStored", MemoryStored.VERSION, told[second].payload)
+    assert isinstance(event, MemoryStored) and event.supersedes == (first,) and "90" in event.why
