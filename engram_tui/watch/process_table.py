@@ -20,8 +20,8 @@ from typing import NamedTuple, Protocol
 
 from engram_runtime.redaction import head
 
-COMMAND_CHARACTERS = 300
-_STAT_READ_BYTES = 4096
+SHOWN_COMMAND_CHARACTERS = 300
+_COMMAND_BYTES = 4096
 
 
 class ProcessId(NamedTuple):
@@ -33,7 +33,10 @@ class ProcessId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProcessRow:
-    """A process at one moment. `cpu_seconds` user + system so far; `rss` bytes; `started_at` UTC seconds."""
+    """A process at one moment. `cpu_seconds` user + system so far; `rss` bytes; `started_at` UTC seconds.
+
+    `command` is its command line, whole up to 4 KB: patterns are matched against it (`shown_command` cuts it for show).
+    """
 
     id: ProcessId
     parent: int
@@ -158,7 +161,7 @@ class PsutilTable:
                     rss=process.memory_info().rss,
                     started_at=started_at,
                     name=process.name(),
-                    command=_printable(" ".join(_cmdline(process))) or f"[{process.name()}]",
+                    command=_printable(" ".join(_cmdline(process))[:_COMMAND_BYTES]) or f"[{process.name()}]",
                 )
         except (psutil.Error, OSError):
             return None
@@ -196,6 +199,12 @@ class PsutilTable:
         except (psutil.Error, OSError):
             return frozenset()
         return frozenset(file.path for file in opened if getattr(file, "mode", "w") not in ("r", "rt"))
+
+
+@lru_cache(maxsize=512)
+def shown_command(command: str) -> str:
+    """A command line as it is shown and recorded: its first 300 characters, of one that is cut without secrets."""
+    return head(command, SHOWN_COMMAND_CHARACTERS)
 
 
 @cache
@@ -266,14 +275,14 @@ def _names(folder: str) -> list[str]:
 
 
 def _command(pid: int) -> str:
-    line = (_read(f"/proc/{pid}/cmdline") or b"")[:_STAT_READ_BYTES].rstrip(b"\0")
+    line = (_read(f"/proc/{pid}/cmdline") or b"")[:_COMMAND_BYTES].rstrip(b"\0")
     return _printable(line.replace(b"\0", b" ").decode("utf-8", "replace"))
 
 
 @lru_cache(maxsize=512)
 def _printable(command: str) -> str:
     """One line without control characters: a process names itself, and may not drive a terminal by it."""
-    return head("".join(c if c.isprintable() else " " for c in command.strip()), COMMAND_CHARACTERS)
+    return "".join(c if c.isprintable() else " " for c in command.strip())
 
 
 def _cmdline(process: object) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from engram_tui.watch.child_start import SESSION_VARIABLE
 from engram_tui.watch.observations import ProcessSeen
-from engram_tui.watch.process_table import ProcessId, ProcessRow, ProcessTable, process_table
+from engram_tui.watch.process_table import ProcessId, ProcessRow, ProcessTable, process_table, shown_command
 
 MOST_PROCESSES = 2000
 """A fork bomb must not take the supervisor with it."""
@@ -164,7 +164,7 @@ class ProcessTree:
                 pid=row.id.pid,
                 parent=row.parent,
                 depth=depth,
-                command=row.command,
+                command=shown_command(row.command),
                 started_at=row.started_at,
                 cpu=_percent(self._samples.get(row.id), samples[row.id]),
                 rss=row.rss,

@@ -17,7 +17,7 @@ import pytest
 
 from engram_tui.watch.pipe_process import PipeProcess
 from engram_tui.watch.process_end import TreeEnd, end_tree
-from engram_tui.watch.process_table import ProcTable, PsutilTable
+from engram_tui.watch.process_table import SHOWN_COMMAND_CHARACTERS, ProcTable, PsutilTable
 from engram_tui.watch.process_tree import ProcessTree
 from engram_tui.watch.reaper import Reaper, become_subreaper
 from tests.integration.watch.processes import PYTHON, SESSION, Watched, on_pty, pid_in, runs, until
@@ -136,10 +136,14 @@ async def test_a_process_that_detached_itself_is_left_and_listed(reaper: Reaper,
 async def test_what_the_adapter_names_as_the_agents_own_is_ended_although_detached(
     reaper: Reaper, tmp_path: Path
 ) -> None:
+    """By its whole command line: what names it may stand after a long path or many options."""
     daemon = tmp_path / "daemon"
-    async with watched_tree(f"'{PYTHON}' -c \"{DETACH}\" {daemon}; sleep 100", reaper) as (agent, tree):
+    options = " ".join(f"--option-{i}={'x' * 30}" for i in range(20))
+    script = f"'{PYTHON}' -c \"{DETACH}\" {daemon} {options} daemon; sleep 100"
+    async with watched_tree(script, reaper) as (agent, tree):
         await until(lambda: pid_in(daemon))
         await until(lambda: tree.capture() and any(m.detached for m in tree.members()))
+        assert all(len(seen.command) <= SHOWN_COMMAND_CHARACTERS for seen in tree.capture())
         end = await kill_and_end(agent, tree, own=[r"os\.setsid.*daemon$"])
         assert not runs(pid_in(daemon)) and end.left == ()
 
