@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench screenshots agents soak clean format
+.PHONY: run test check static fast bench screenshots agents soak clean format
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Engram needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
@@ -21,11 +21,15 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -q
 
 # Format, lint, types, import contracts, fast tests: under a minute.
-check: $(STAMP)
+check: static fast
+
+static: $(STAMP)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+fast: $(STAMP)
 	$(BIN)/python -m pytest -q -m 'not slow and not agents'
 
 format: $(STAMP)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,6 @@ from engram_runtime.memory.wire import Ask, Compare, Consult, Neighbours
 from engram_runtime.paths import HomeFiles
 
 if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import NDArray
-
     from engram_runtime.memory.model import Floats
 
 MOST_QUESTIONS = 64
@@ -30,31 +26,6 @@ MOST_CODES = 16 * 1024 * 1024
 """Bytes of token codes held in memory."""
 TOGETHER = 16
 """Texts written to the cache in one transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """Token codes of a memory, with what makes each of them a unit vector."""
-
-    rows: NDArray[numpy.int8]
-    scale: Floats
-
-    @classmethod
-    def of(cls, codes: bytes) -> Codes:
-        """Reads what `pooling.token_codes` made."""
-        import numpy
-
-        unit, rows = (
-            pooling.decoded(codes),
-            numpy.frombuffer(codes, numpy.int8).reshape(-1, pooling.CODE_SIZE),
-        )
-        scale = numpy.abs(unit).max(axis=1) / numpy.abs(rows).max(axis=1).clip(min=1).astype(numpy.float32)
-        return cls(rows, scale)
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.rows.nbytes + self.scale.nbytes
 
 
 class Answers:
@@ -67,7 +38,7 @@ class Answers:
         self._matrix = Matrix(HomeFiles(home).memory, model.id, model.dim)
         self._guard = threading.Lock()
         self._questions: OrderedDict[str, Question] = OrderedDict()
-        self._codes: OrderedDict[int, tuple[int, Codes]] = OrderedDict()
+        self._codes: OrderedDict[int, tuple[int, bytes]] = OrderedDict()
         self._codes_size = 0
 
     def warm(self) -> None:
@@ -172,10 +143,10 @@ class Answers:
             self._cache.keep(fresh)
         return [known[digest] for digest in digests]
 
-    def _codes_of(self, ids: Sequence[int]) -> dict[int, Codes]:
+    def _codes_of(self, ids: Sequence[int]) -> dict[int, bytes]:
         """Codes of the memories that have a vector, as far as they are kept and not empty."""
         changes = self._matrix.changes(ids)
-        found: dict[int, Codes] = {}
+        found: dict[int, bytes] = {}
         with self._guard:
             for memory, change in changes.items():
                 held = self._codes.get(memory)
@@ -185,31 +156,31 @@ class Answers:
         unknown = [memory for memory in changes if memory not in found]
         digests = {memory: digest_of(text) for memory, text in self._matrix.texts(unknown).items()}
         kept = self._cache.find(list(digests.values()))
-        for memory, digest in digests.items():
-            if digest in kept and kept[digest][1]:
-                found[memory] = Codes.of(kept[digest][1])
-                self._hold(memory, changes[memory], found[memory])
-        return found
+        read = {m: kept[digest][1] for m, digest in digests.items() if digest in kept and kept[digest][1]}
+        self._hold(read, changes)
+        return found | read
 
-    def _hold(self, memory: int, change: int, codes: Codes) -> None:
+    def _hold(self, read: Mapping[int, bytes], changes: Mapping[int, int]) -> None:
         with self._guard:
-            old = self._codes.pop(memory, None)
-            self._codes[memory] = (change, codes)
-            self._codes_size += codes.size - (old[1].size if old is not None else 0)
+            for memory, codes in read.items():
+                _, old = self._codes.pop(memory, (0, b""))
+                self._codes[memory] = (changes[memory], codes)
+                self._codes_size += len(codes) - len(old)
             while self._codes_size > MOST_CODES:
                 _, (_, dropped) = self._codes.popitem(last=False)
-                self._codes_size -= dropped.size
+                self._codes_size -= len(dropped)
 
 
-def _nearness(tokens: Floats, codes: list[Codes]) -> Floats:
+def _nearness(tokens: Floats, codes: list[bytes]) -> Floats:
     """For each memory and each token of the text, the largest cosine with a token of the memory: [n, tokens]."""
     import numpy
 
     if not codes:
         return numpy.empty((0, len(tokens)), numpy.float32)
-    rows = numpy.concatenate([code.rows for code in codes])
-    cosines = rows.astype(numpy.float32) @ pooling.projected(tokens).T
-    cosines *= numpy.concatenate([code.scale for code in codes])[:, None]
-    ends = numpy.array([len(code.rows) for code in codes]).cumsum()
+    rows = pooling.code_rows(b"".join(codes))
+    # Divided by their lengths after the product, which is a tenth of the size: this is most of what a recall costs.
+    cosines = rows @ pooling.projected(tokens).T
+    cosines /= numpy.sqrt(numpy.einsum("ij,ij->i", rows, rows)).clip(min=1e-9)[:, None]
+    ends = numpy.array([len(code) // pooling.CODE_SIZE for code in codes]).cumsum()
     nearest: Floats = numpy.maximum.reduceat(cosines, numpy.concatenate(([0], ends[:-1])), axis=0)
     return nearest

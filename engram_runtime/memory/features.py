@@ -41,7 +41,7 @@ _COMMAND = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Candidate:
     """A memory that may answer, with what is known of it before it is scored."""
 

@@ -255,5 +255,6 @@ def _is_unsound(error: Exception) -> bool:
 
 def _row(values: Sequence[Any]) -> MemoryRow:
     fields = dict(zip(_NAMES, values, strict=True))
-    fields["metadata"] = msgspec.json.decode(fields["metadata"])
+    said = fields["metadata"]
+    fields["metadata"] = msgspec.json.decode(said) if said != "{}" else {}
     return MemoryRow(**fields)

@@ -10,8 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from engram_runtime.memory import words
 from engram_runtime.memory.scope import Scope
@@ -21,7 +20,7 @@ MOST_TERMS = 64
 """Terms of one query; of a longer one (a traceback, a log) the two ends count: they say the most."""
 LONGEST_LINE = 4000
 """Terms of one memory that are indexed."""
-MOST_POSTINGS = 6000
+MOST_POSTINGS = 3000
 """Occurrences looked at to find candidates. Terms are taken from the rarest on, so frequent words cannot make a query
 slow; they still count for the candidates found."""
 
@@ -37,9 +36,8 @@ SCHEMA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A memory as the index has it."""
+class Line(NamedTuple):
+    """A memory as the index has it. A tuple: a recall makes hundreds."""
 
     thread: str
     previous: int | None
@@ -47,6 +45,13 @@ class Line:
     length: int
     counts: Mapping[str, int]
     """How often it holds those of the terms asked for that it holds."""
+    text: str = ""
+    """All its terms, a space between two."""
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """Its different terms."""
+        return frozenset(self.text.split())
 
 
 def add(
@@ -121,9 +126,15 @@ def expression(terms: Sequence[str]) -> str:
     return " OR ".join('"' + term.replace('"', '""') + '"' for term in terms)
 
 
-def search(connection: Any, terms: Sequence[str], scope: Scope, limit: int) -> dict[int, float]:
-    """BM25 (higher is better) of the best `limit` rows in scope that hold any of the rarer terms, by memory id."""
-    chosen = _rarest(frequencies(connection, terms))
+def search(
+    connection: Any, terms: Sequence[str], scope: Scope, limit: int, held: Mapping[str, int] | None = None
+) -> dict[int, float]:
+    """BM25 (higher is better) of the best `limit` rows in scope that hold any of the rarer terms, by memory id.
+
+    `held`: how many memories hold each of the terms, where the caller knows it already.
+    """
+    known = frequencies(connection, terms) if held is None else {term: held[term] for term in terms}
+    chosen = _rarest(known)
     if not chosen:
         return {}
     found = connection.execute(
@@ -136,7 +147,7 @@ def search(connection: Any, terms: Sequence[str], scope: Scope, limit: int) -> d
 
 def lines(connection: Any, memories: Collection[int], terms: Collection[str]) -> dict[int, Line]:
     """The lines of these memories, with how often they hold these terms."""
-    asked = set(terms)
+    asked = [(term, f" {term} ") for term in dict.fromkeys(terms)]
     rows = connection.execute(
         "SELECT id, thread, previous, following, length, terms FROM lines"
         " WHERE id IN (SELECT value FROM json_each(?))",
@@ -144,9 +155,13 @@ def lines(connection: Any, memories: Collection[int], terms: Collection[str]) ->
     )
     found: dict[int, Line] = {}
     for memory, thread, previous, following, length, text in rows:
-        line = text.split()
-        counts = {term: line.count(term) for term in asked.intersection(line)}
-        found[int(memory)] = Line(thread, previous, following, length, counts)
+        # Looked for in the text first: a line holds few of the terms, and taking it apart costs more than this.
+        between = f" {text} "
+        held = [term for term, spaced in asked if spaced in between]
+        line = text.split() if held else ()
+        found[int(memory)] = Line(
+            thread, previous, following, length, {term: line.count(term) for term in held}, text
+        )
     return found
 
 

@@ -129,12 +129,12 @@ def token_codes(tokens: Tokens, ids: Ids) -> bytes:
     return bytes(numpy.rint(kept * scale).astype(numpy.int8).tobytes())
 
 
-def decoded(codes: bytes) -> Tokens:
-    """Unit vectors [n, 128] of codes, to be compared with `projected` tokens of a query."""
+def code_rows(codes: bytes) -> Tokens:
+    """Codes as vectors [n, 128], in the direction of the tokens: to be compared with `projected` ones of a query."""
     import numpy
 
     rows: Tokens = numpy.frombuffer(codes, numpy.int8).reshape(-1, CODE_SIZE).astype(numpy.float32)
-    return _unit(rows)
+    return rows
 
 
 def projected(tokens: Tokens) -> Tokens:

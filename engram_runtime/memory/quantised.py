@@ -40,6 +40,7 @@ class QuantisedRows:
         self._coarse = numpy.empty((0, dim), numpy.int8)
         self._fine = numpy.empty((0, dim), numpy.int8)
         self._order = numpy.empty(0, numpy.int64)
+        self._sorted = numpy.empty(0, numpy.int64)
 
     def __len__(self) -> int:
         return self._count
@@ -91,6 +92,7 @@ class QuantisedRows:
         import numpy
 
         self._order = numpy.argsort(self._ids[: self._count], kind="stable")
+        self._sorted = self._ids[self._order]
 
     def rows_of(self, ids: Sequence[int]) -> Rows:
         """The rows of those of these memories that have one."""
@@ -99,7 +101,7 @@ class QuantisedRows:
         wanted = numpy.unique(numpy.fromiter(ids, numpy.int64, len(ids)))
         if not len(self._order) or not len(wanted):
             return numpy.empty(0, numpy.int64)
-        places = numpy.searchsorted(self._ids[self._order], wanted).clip(max=len(self._order) - 1)
+        places = numpy.searchsorted(self._sorted, wanted).clip(max=len(self._order) - 1)
         rows: Rows = self._order[places]
         found: Rows = rows[self._ids[rows] == wanted]
         return found

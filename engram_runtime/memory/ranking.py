@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from engram_runtime.memory import outdated, words
+from engram_runtime.memory import outdated
 from engram_runtime.memory.decay import strength
 from engram_runtime.memory.features import Candidate, age
 from engram_runtime.memory.query import Query
@@ -146,9 +146,16 @@ def _scored(candidates: Sequence[Candidate], mode: Mode, project: str, weights: 
 
 def _lift_newer(head: list[_Place], kin: Sequence[Sequence[float]], weights: Weights) -> None:
     """A note that tells a later state of what an older one tells takes its place, and the older one the next."""
-    notes = [outdated.Note.of(place.one.row) for place in head]
+    notes = [outdated.Note.of(place.one.row, place.one.line.terms) for place in head]
     likely: list[tuple[float, int, int]] = []
-    for i, j, signals in outdated.pairs(notes, kin):
+    odds_of = weights.outdated
+    rest = sum(max(0.0, odds_of[name]) for name in odds_of if name not in ("cosine", "shared", "bias"))
+    least = OUTDATED_FROM - odds_of.get("bias", 0.0) - rest
+
+    def worth(cosine: float, shared: float) -> bool:
+        return odds_of.get("cosine", 0.0) * cosine + odds_of.get("shared", 0.0) * shared >= least
+
+    for i, j, signals in outdated.pairs(notes, kin, worth):
         if head[i].one.said.speaker or head[j].one.said.speaker:
             continue  # People repeat and vary what they say; that is no later state.
         odds = score(signals, weights.outdated) + weights.outdated.get("bias", 0.0)
@@ -179,7 +186,7 @@ def _lower_repeated(head: list[_Place], kin: Sequence[Sequence[float]]) -> None:
     """Of memories that say the same the best stays, the others go below all that say something else."""
     order = sorted(range(len(head)), key=lambda i: _key(head[i]))
     least = min(place.score for place in head) if head else 0.0
-    said = [words.term_set(place.one.row.content) for place in head]
+    said = [place.one.line.terms for place in head]
     kept: list[int] = []
     for i in order:
         same = next((j for j in kept if kin[i][j] >= REPEATED_COSINE and _same_words(said[i], said[j])), None)

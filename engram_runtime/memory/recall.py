@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from engram_runtime.memory import features, lexical, pooling
@@ -16,9 +16,11 @@ from engram_runtime.memory.results import Hit
 from engram_runtime.memory.scope import Scope
 from engram_runtime.state.views import MemoryRow
 
-CANDIDATES = 100
+CANDIDATES = 80
 """Rows looked at by words, and as many by meaning."""
-HEAD = 64
+WEIGHED = 96
+"""Of these, so many are looked at closely, with what stands beside them."""
+HEAD = 48
 """Of these, so many are compared by their tokens."""
 PATIENCE = 0.25
 """Seconds to wait for that comparison."""
@@ -55,7 +57,9 @@ def find(
     `patiently` is handed the question to the model and says how long it may take. Raises what the index raises.
     """
     weights = weights or shipped()
-    gathered = gather(index, embedder, question, scope, now, patiently=patiently, weights=weights)
+    gathered = gather(
+        index, embedder, question, scope, now, patiently=patiently, weights=weights, most=most or CANDIDATES
+    )
     return rank(gathered, scope.project, now, weights, most), gathered.mode != "words"
 
 
@@ -68,14 +72,17 @@ def gather(
     *,
     patiently: Callable[[Ask], Likeness | None],
     weights: Weights,
+    most: int = CANDIDATES,
 ) -> Gathered:
-    """The candidates of a question with their signals."""
+    """The candidates of a question with their signals, where there are so many `most` at least."""
     asked = query(question, now.date())
-    found = index.healing(lambda: _by_words(index, asked, scope))
-    likeness = patiently(lambda within: _by_meaning(embedder, asked, found, scope, within))
+    limit = max(CANDIDATES, most)
+    found = index.healing(lambda: _by_words(index, asked, scope, limit))
+    likeness = patiently(lambda within: _by_meaning(embedder, asked, found, scope, within, limit))
     cosine = likeness.cosine if likeness is not None else {}
     ids = {*found.ids, *cosine}
-    candidates = index.healing(lambda: _candidates(index, asked, found, ids, cosine, scope, now))
+    weighed = max(WEIGHED, most)
+    candidates = index.healing(lambda: _candidates(index, asked, found, ids, cosine, scope, now, weighed))
     if likeness is None or (found.total and not cosine):
         return Gathered("words", asked, candidates)
     if not likeness.pieces:
@@ -83,19 +90,19 @@ def gather(
     return _compared(embedder, asked, found, candidates, weights)
 
 
-def _by_words(index: Index, asked: Query, scope: Scope) -> Found:
+def _by_words(index: Index, asked: Query, scope: Scope, limit: int) -> Found:
     with index.connection() as connection:
         held = lexical.frequencies(connection, {term for word in asked.words for term in word.terms})
-        ids = lexical.search(connection, asked.terms, scope, CANDIDATES)
+        ids = lexical.search(connection, asked.terms, scope, limit, held)
         return Found(tuple(ids), held, lexical.total(connection))
 
 
 def _by_meaning(
-    embedder: Embedder, asked: Query, found: Found, scope: Scope, within: float
+    embedder: Embedder, asked: Query, found: Found, scope: Scope, within: float, limit: int
 ) -> Likeness | None:
     words = _weighed(asked, found)
     return embedder.consult(
-        asked.text, scope, k=CANDIDATES, ids=found.ids, within=within, words=words, total=found.total
+        asked.text, scope, k=limit, ids=found.ids, within=within, words=words, total=found.total
     )
 
 
@@ -115,28 +122,49 @@ def _candidates(
     cosine: dict[int, float],
     scope: Scope,
     now: datetime,
+    weighed: int,
 ) -> list[features.Candidate]:
-    """The memories found and those that superseded them, with the signals that need no tokens."""
+    """The best of the memories found and those that superseded them, with the signals that need no tokens."""
+    rare = {term: lexical.rarity(found.total, found.held[term]) for term in asked.terms}
     with index.connection() as connection:
-        leading = lexical.lines(connection, found.ids[:LEADING], ())
-    ids = ids.union(*((line.previous or 0, line.following or 0) for line in leading.values()))
-    rows = _with_successors(index, index.select(*_within(scope, ids)), scope)
+        lines = lexical.lines(connection, ids, asked.terms)
+        leading = [lines[memory] for memory in found.ids[:LEADING] if memory in lines]
+        beside = {place for line in leading for place in (line.previous, line.following) if place}
+        lines |= lexical.lines(connection, beside - lines.keys(), asked.terms)
+    kept = {*found.ids[:LEADING], *beside, *_likeliest(lines, cosine, rare, weighed)}
+    rows = _with_successors(index, index.select(*_within(scope, kept)), scope)
     with index.connection() as connection:
-        lines = lexical.lines(connection, rows, asked.terms)
+        lines |= lexical.lines(connection, rows.keys() - lines.keys(), asked.terms)
         for row in rows.values():
             if row.project != scope.project and row.id in lines:
                 # A global memory: what stands beside it elsewhere is not for this project.
-                lines[row.id] = replace(lines[row.id], previous=None, following=None)
-        beside = {place for line in lines.values() for place in (line.previous, line.following) if place}
+                lines[row.id] = lines[row.id]._replace(previous=None, following=None)
+        known = [lines[memory] for memory in rows if memory in lines]
+        beside = {place for line in known for place in (line.previous, line.following) if place}
         lines |= lexical.lines(connection, beside - lines.keys(), asked.terms)
     candidates = [
         features.candidate(row, lines[row.id], cosine.get(row.id), asked)
         for row in rows.values()
         if row.id in lines
     ]
-    rare = {term: lexical.rarity(found.total, found.held[term]) for term in asked.terms}
     features.describe(candidates, features.Setting(asked, now, rare, lines))
     return candidates
+
+
+def _likeliest(
+    lines: Mapping[int, lexical.Line], cosine: Mapping[int, float], rare: Mapping[str, float], most: int
+) -> list[int]:
+    """Of the memories found, the `most` that meaning and their own words speak for most."""
+    if len(lines) <= most:
+        return list(lines)
+    total = sum(rare.values()) or 1.0
+
+    def impression(memory: int) -> float:
+        covered = sum(rare[term] for term in lines[memory].counts) / total
+        near = cosine.get(memory)
+        return 0.5 * covered + (0.25 + 0.4 * covered if near is None else near)
+
+    return sorted(lines, key=lambda memory: (-impression(memory), -memory))[:most]
 
 
 def _within(scope: Scope, ids: Iterable[int]) -> tuple[str, tuple[object, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -71,14 +72,11 @@ class VectorCache:
         """What is known of these texts."""
 
         def read(connection: Any) -> dict[int, Kept]:
-            found: dict[int, Kept] = {}
-            for digest in digests:
-                row = connection.execute(
-                    "SELECT vector, codes FROM texts WHERE digest = ?", (digest,)
-                ).fetchone()
-                if row is not None:
-                    found[digest] = (bytes(row[0]), bytes(row[1]))
-            return found
+            rows = connection.execute(
+                "SELECT digest, vector, codes FROM texts WHERE digest IN (SELECT value FROM json_each(?))",
+                (json.dumps(sorted(digests)),),
+            )
+            return {int(row[0]): (bytes(row[1]), bytes(row[2])) for row in rows}
 
         return self._using(read) or {}
 

@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from engram_runtime.memory.stemming import stem
 
@@ -71,12 +70,6 @@ def words(text: str) -> Iterator[Word]:
 def terms(text: str) -> list[str]:
     """All terms of a text in order, with repetitions."""
     return [term for word in words(text) for term in word.terms]
-
-
-@lru_cache(maxsize=2048)
-def term_set(text: str) -> frozenset[str]:
-    """The different terms of a text; kept for texts asked of lately, since the same memories are found again."""
-    return frozenset(terms(text))
 
 
 def _terms(word: str) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ class PtyAgent:
         """Types the keys as they are."""
         self._write(data.encode() if isinstance(data, str) else data)
 
-    def submit(self, line: str, seconds: float = 10) -> None:
+    def submit(self, line: str, seconds: float = 30) -> None:
         """Types a line, waits until it is on the screen, then presses Enter in a write of its own.
 
         Agents take one write that holds both for a paste.

@@ -35,6 +35,7 @@ ENGRAM_TOOLS: Final = (
     "restore_checkpoint",
 )
 WORKER: Final = "engram_runtime.memory.embed_worker"
+PREPARER: Final = "engram_runtime.memory.onnx_export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +127,12 @@ class Desk:
         return found
 
     def busy(self) -> list[str]:
-        """Command lines of what lives in this home, but for the embedding worker: that one serves the next session."""
-        return [line for p in self._ours() if (line := _line(p)) and WORKER not in line]
+        """Command lines of what lives in this home, but for the embedding worker and what prepares its model: they
+        serve the next session."""
+        lines = [_line(process) for process in self._ours()]
+        return [line for line in lines if line and WORKER not in line and PREPARER not in line]
 
-    def settled(self, seconds: float = 10) -> None:
+    def settled(self, seconds: float = 30) -> None:
         """Wait until nothing of any session lives; a detached supervisor looks at the tree once more after its UI."""
         until = time.monotonic() + seconds
         while left := self.busy():

@@ -21,7 +21,7 @@ from tests.fakes.wire_server import WireServer
 PREFIX = "ctrl+right_square_bracket"
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until the condition holds; fail when it does not within so many seconds."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():

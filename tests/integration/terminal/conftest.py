@@ -89,7 +89,7 @@ async def hosted() -> AsyncIterator[Hosted]:
         await host.close()
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait, without holding up the loop, until the condition holds."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():

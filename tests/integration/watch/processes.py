@@ -19,7 +19,7 @@ PYTHON = sys.executable
 SESSION = f"test-{os.getpid()}"
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Wait until the condition holds; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -39,7 +39,7 @@ class Watched:
     def _take(self, output: bytes) -> None:
         self.output += output
 
-    async def says(self, text: bytes, seconds: float = 10.0) -> None:
+    async def says(self, text: bytes, seconds: float = 30.0) -> None:
         """Wait until the output contains the text."""
         await until(lambda: text in self.output, seconds)
 

@@ -34,7 +34,7 @@ class Eyes:
         """(path below the top, change) of all that was seen."""
         return {(touch.path.removeprefix(self.watch.top + "/"), touch.change) for touch in self.seen}
 
-    async def see(self, path: str, change: str, seconds: float = 10.0) -> None:
+    async def see(self, path: str, change: str, seconds: float = 30.0) -> None:
         """Wait until this was seen."""
         await until(lambda: (path, change) in self.changes(), seconds)
 

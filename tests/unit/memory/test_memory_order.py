@@ -56,7 +56,7 @@ def hits_of(
         beside = [rows[i].id if 0 <= i < len(rows) else None for i in (place - 1, place + 1)]
         held = {term: found.count(term) for term in asked.terms if term in found}
 
-        lines[row.id] = Line("t", beside[0], beside[1], len(found), held)
+        lines[row.id] = Line("t", beside[0], beside[1], len(found), held, " ".join(found))
     rare = {
         term: rarity(len(rows), sum(term in lines[row.id].counts for row in rows)) for term in asked.terms
     }
