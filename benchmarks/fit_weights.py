@@ -34,7 +34,7 @@ SIGNALS: dict[Mode, tuple[str, ...]] = {
         "meaning words coverage thread speaker asks length date after stored recency importance command".split()
     ),
     "words": tuple(
-        "words coverage thread speaker asks length date after stored recency importance command".split()
+        "words coverage thread speaker asks length date after stored recency importance command near".split()
     ),
 }
 SET = {"strength": 0.2}

@@ -101,6 +101,9 @@ class House:
         deadline = time.monotonic() + INDEXED_S
         while self.embedder is not None and self.memory.stats().lag and time.monotonic() < deadline:
             time.sleep(0.02)
+        if self.embedder is not None:
+            # The edges too: recall by words alone goes along them.
+            self.memory._lifecycle._finish_backlog(time.monotonic() + INDEXED_S)
         if self._cache is not None:
             shutil.copytree(HomeFiles(self.home).vectors, self._cache / "vectors", dirs_exist_ok=True)
         return self

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import NamedTuple
 
 from engram_runtime.memory import times
 from engram_runtime.memory.decay import instant, strength
@@ -41,6 +42,13 @@ _COMMAND = re.compile(
 )
 
 
+class Nearby(NamedTuple):
+    """How near a memory is to one that the question's words found: their cosine, less for one found less surely."""
+
+    nearness: float
+    memory: int
+
+
 @dataclass(slots=True, eq=False)
 class Candidate:
     """A memory that may answer, with what is known of it before it is scored."""
@@ -54,6 +62,8 @@ class Candidate:
     matched: tuple[str, ...]
     """The question's terms that it holds."""
     signals: dict[str, float] = field(default_factory=dict)
+    near: int | None = None
+    """The memory it was found through, where neither words nor meaning found it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,15 @@ def compare(
         if behind is not None:
             near = [max(a, FOLLOWING_TOKEN * b) for a, b in zip(near, behind, strict=True)]
         one.signals["tokens"] = sum(a * w for a, w in zip(near, weights, strict=True)) / whole
+
+
+def put_near(candidates: Sequence[Candidate], near: Mapping[int, Nearby]) -> None:
+    """Adds `near`: how near a memory is to the best of those that words found."""
+    for one in candidates:
+        found = near.get(one.row.id)
+        one.signals["near"] = found.nearness if found else 0.0
+        if found and not one.matched:
+            one.near = found.memory
 
 
 def keep_company(candidates: Sequence[Candidate], kin: Sequence[Sequence[float]], leaders: int = 3) -> None:

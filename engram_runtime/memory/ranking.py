@@ -125,7 +125,7 @@ def rank(
 
 
 def _answers(one: Candidate, weights: Weights) -> bool:
-    return bool(one.matched) or (one.cosine or 0.0) >= weights.least_similarity
+    return bool(one.matched) or one.near is not None or (one.cosine or 0.0) >= weights.least_similarity
 
 
 def _key(place: _Place) -> tuple[float, int]:
@@ -211,6 +211,8 @@ def _reasons(one: Candidate, query: Query) -> list[str]:
         reasons.append(f"words: {', '.join(query.spoken(one.matched)[:5])}")
     if one.cosine is not None and one.cosine > 0:
         reasons.append(f"meaning {one.cosine:.2f}")
+    if one.near is not None:
+        reasons.append(f"near memory {one.near}")
     if one.signals.get("date") or one.signals.get("stored"):
         reasons.append(f"from {one.day.isoformat()}")
     if one.signals.get("command"):

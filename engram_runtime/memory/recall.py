@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from engram_runtime.memory import features, lexical, pooling
+from engram_runtime.memory import features, graph, lexical, pooling
 from engram_runtime.memory.embedder import Embedder, Likeness
+from engram_runtime.memory.features import Nearby
 from engram_runtime.memory.index import Index
 from engram_runtime.memory.query import Query, query
 from engram_runtime.memory.ranking import Gathered, Mode, Weights, rank, score, shipped
@@ -27,6 +28,8 @@ PATIENCE = 0.25
 LEADING = 16
 """Of the rows found by words, so many bring along what stands beside them: an answer follows its question."""
 LONGEST_CHAIN = 8
+NEARBY = 32
+"""Where meaning cannot be compared, so many neighbours of the leading rows are looked at beside them."""
 
 Ask = Callable[[float], Likeness | None]
 """Asks the model, given so many seconds."""
@@ -34,11 +37,16 @@ Ask = Callable[[float], Likeness | None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the words of a question find. `held`: how many memories hold each term."""
+    """What the words of a question find, with BM25, best first. `held`: how many memories hold each term."""
 
-    ids: tuple[int, ...]
+    bm25: dict[int, float]
     held: dict[str, int]
     total: int
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The memories found, best first."""
+        return tuple(self.bm25)
 
 
 def find(
@@ -82,9 +90,15 @@ def gather(
     cosine = likeness.cosine if likeness is not None else {}
     ids = {*found.ids, *cosine}
     weighed = max(WEIGHED, most)
-    candidates = index.healing(lambda: _candidates(index, asked, found, ids, cosine, scope, now, weighed))
     if likeness is None or (found.total and not cosine):
+        near = index.healing(lambda: _nearby(index, found))
+        ids |= near.keys()
+        candidates = index.healing(
+            lambda: _candidates(index, asked, found, ids, {}, scope, now, weighed + len(near))
+        )
+        features.put_near(candidates, near)
         return Gathered("words", asked, candidates)
+    candidates = index.healing(lambda: _candidates(index, asked, found, ids, cosine, scope, now, weighed))
     if not likeness.pieces:
         return Gathered("sentence", asked, candidates)
     return _compared(embedder, asked, found, candidates, weights)
@@ -93,8 +107,25 @@ def gather(
 def _by_words(index: Index, asked: Query, scope: Scope, limit: int) -> Found:
     with index.connection() as connection:
         held = lexical.frequencies(connection, {term for word in asked.words for term in word.terms})
-        ids = lexical.search(connection, asked.terms, scope, limit, held)
-        return Found(tuple(ids), held, lexical.total(connection))
+        bm25 = lexical.search(connection, asked.terms, scope, limit, held)
+        return Found(bm25, held, lexical.total(connection))
+
+
+def _nearby(index: Index, found: Found) -> dict[int, Nearby]:
+    """Neighbours of the leading rows, by the edges between memories that were near when the model could tell."""
+    leading = found.ids[:LEADING]
+    if not leading:
+        return {}
+    with index.connection() as connection:
+        edges = graph.neighbours(connection, leading)
+    best = max(found.bm25.values()) or 1.0
+    near: dict[int, Nearby] = {}
+    for leader in leading:
+        for memory, cosine in edges.get(leader, {}).items():
+            found_near = Nearby(cosine * found.bm25[leader] / best, leader)
+            near[memory] = max(near.get(memory, found_near), found_near)
+    order = sorted(near, key=lambda memory: (-near[memory].nearness, -memory))
+    return {memory: near[memory] for memory in order[:NEARBY]}
 
 
 def _by_meaning(

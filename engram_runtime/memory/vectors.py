@@ -25,6 +25,8 @@ PLAIN_SCHEMA = (
     """CREATE TABLE IF NOT EXISTS vector_blobs(model INTEGER NOT NULL, id INTEGER NOT NULL, embedding BLOB NOT NULL,
         PRIMARY KEY(model, id)) WITHOUT ROWID""",
 )
+CHUNK = 256
+"""Vectors that sqlite-vec makes room for at a time (1024 by default, 1.5 MB of which a young store is most)."""
 MOST_NEIGHBOURS = 4096
 """sqlite-vec's limit of k."""
 MOST_MODELS = 2
@@ -234,7 +236,7 @@ class VecStore(_Tables):
         self._connection.execute(f"DROP TABLE IF EXISTS vectors_{key}")
         self._connection.execute(
             f"CREATE VIRTUAL TABLE vectors_{key} USING"
-            f" vec0(id INTEGER PRIMARY KEY, embedding float[{dim}] distance_metric=cosine)"
+            f" vec0(id INTEGER PRIMARY KEY, embedding float[{dim}] distance_metric=cosine, chunk_size={CHUNK})"
         )
 
     def _unmake(self, key: int) -> None:

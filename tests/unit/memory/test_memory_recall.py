@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engram_runtime.journal.events import MemorySuperseded
-from engram_runtime.memory import Memory
+from engram_runtime.memory import Memory, graph
 from engram_runtime.memory.ranking import shipped
 from engram_runtime.paths import HomeFiles
 from tests.support import wait_until
@@ -120,10 +120,33 @@ def test_a_memory_that_was_superseded_brings_its_successor(memory: Memory, journ
     assert f"superseded by {new}" in hits[1].why
 
 
+def test_without_a_model_a_memory_is_found_through_one_it_was_near_to(tmp_path: Path) -> None:
+    journal = ListJournal()
+    memory, toy = opened(journal, tmp_path / "home", "one")
+    other, _ = opened(journal, tmp_path / "home", "two")
+    said = memory.store("gateway nginx", importance=0.5).memory
+    near = memory.store("caddy took over", importance=0.5).memory
+    far = memory.store("lease of the queue", importance=0.5).memory
+    elsewhere = other.store("secret of another project", importance=0.5).memory
+    memory.catch_up()
+    indexed(memory)
+    toy.state = "warming"
+    assert [hit.memory.id for hit in memory.recall("nginx").hits] == [said]
+    with memory._index.transaction() as connection:
+        # As the model would have said of texts that mean the same in other words.
+        graph.link(connection, near, {said: 0.8})
+        graph.link(connection, elsewhere, {said: 0.9})
+    hits = memory.recall("nginx").hits
+    assert [hit.memory.id for hit in hits] == [said, near] and far not in {hit.memory.id for hit in hits}
+    assert f"near memory {said}" in hits[1].why
+    memory.close()
+    other.close()
+
+
 def test_shipped_weights_name_only_signals_there_are() -> None:
     known = {
         *("meaning words coverage thread tokens speaker asks length date after stored".split()),
-        *("recency importance strength company command".split()),
+        *("recency importance strength company command near".split()),
     }
     weights = shipped()
     assert set(weights.modes) == {"tokens", "sentence", "words"}
