@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import select
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -30,6 +32,7 @@ import psutil
 from benchmarks.place import ENGRAM, Place, Row, median, percentile
 from engram_runtime.database import connect_bare
 from engram_runtime.journal.events import MemoryStored
+from engram_runtime.memory import Memory
 from engram_runtime.paths import HomeFiles
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
@@ -39,6 +42,9 @@ RECALL_MS = {1_000: 20, 10_000: 25, 100_000: 50}
 STORE_MS = 30
 BYTES = 8 * 1024
 REBUILD_S = 60
+CONSOLIDATE_S = 5
+FLOOD_S = 20
+LIFE_SIZE = 10_000
 COLD_S = 1.5
 LEXICAL_S = 0.5
 WORKER_MB = 250
@@ -200,7 +206,7 @@ def measure(home: Home, size: int, queries: int) -> list[Row]:
         "cache of vectors and codes": sum(_bytes(file) for file in files.vectors.glob("*.sqlite")),
         "journal": _bytes(files.journal),
     }
-    each = {name: total / size for name, total in sizes.items()}
+    each = {name: total / (size + STORES) for name, total in sizes.items()}
     derived = sum(value for name, value in each.items() if name != "journal")
     said = ", ".join(f"{name} {value:,.0f}" for name, value in each.items())
     rows.append(
@@ -216,6 +222,72 @@ def measure(home: Home, size: int, queries: int) -> list[Row]:
         )
     )
     return rows
+
+
+def life(memory: Memory, size: int) -> list[Row]:
+    """Consolidation, and a flood of stores from eight threads; recalls go on beside both."""
+    memory.recall("anything", wait=READY_S)
+    began = time.perf_counter()
+    memory._lifecycle._finish_backlog(began + READY_S)
+    linked = time.perf_counter() - began
+    with Recalling(memory) as recalling:
+        took = memory.consolidate().took_ms / 1000
+    figure = f"{took:.1f} s ({recalling.said()}; edges of {size:,} before: {linked:.0f} s)"
+    found = [Row(f"consolidate at {size:,}", f"≤ {CONSOLIDATE_S} s", figure, took <= CONSOLIDATE_S)]
+    texts = iter(list(memories(size + 50_000, seed=23))[size:])
+    guard, until = threading.Lock(), time.perf_counter() + FLOOD_S
+    stores: list[float] = []
+
+    def store() -> None:
+        while (began := time.perf_counter()) < until:
+            with guard:
+                text = next(texts)
+            memory.store(text, importance=0.6)
+            stores.append((time.perf_counter() - began) * 1000)
+
+    threads = [threading.Thread(target=store) for _ in range(8)]
+    with Recalling(memory) as recalling:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    figure = (
+        f"{len(stores) * 60 / FLOOD_S:,.0f} a minute kept, p50 {median(stores):.0f} ms ({recalling.said()})"
+    )
+    return [*found, Row(f"flood of stores at {size:,}, 8 threads", "", figure, None)]
+
+
+class Recalling:
+    """Asks questions in a thread of its own for as long as the block runs."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.times: list[float] = []
+
+    def __enter__(self) -> Recalling:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        for question in itertools.cycle(questions(500, seed=3)):
+            began = time.perf_counter()
+            self._memory.recall(question)
+            self.times.append((time.perf_counter() - began) * 1000)
+            if self._over.wait(0.05):
+                return
+
+    def said(self) -> str:
+        """The figures."""
+        slowest = max(self.times)
+        return (
+            f"{len(self.times)} recalls beside it: p50 {median(self.times):.0f} ms, slowest {slowest:.0f} ms"
+        )
 
 
 def rebuild(home: Home, size: int) -> Row:
@@ -354,6 +426,10 @@ def rows(sizes: tuple[int, ...] = SIZES, queries: int = 200) -> list[Row]:
                 found += measure(home, size, queries)
                 if size <= 10_000:
                     found.append(rebuild(home, size))
+                if size == LIFE_SIZE:
+                    # A process of its own would be: that of `measure` has ended its background work.
+                    with Runtime.open(home.home, project=PROJECT, settings=Settings()) as runtime:
+                        found += life(runtime.memory, size)
             finally:
                 home.close()
     return found

@@ -42,12 +42,30 @@ from engram_runtime.state.views import MemoryRow
 
 PATIENCE = 0.15
 """Seconds a recall waits for the vector of its query from a worker that is ready."""
+CROWD = 4
+"""Stores at once in this process from which on texts are kept first and compared later."""
 SETTLE_SECONDS = 2.0
 MOST_HITS = 100
 STATS_SECONDS = 30.0
 """How long figures of an unchanged journal are told again: strengths fade slowly, and panes ask every second."""
 Scopes = Literal["project", "global"]
 Sources = Literal["agent", "user", "observed", "import"]
+
+
+class Crowd:
+    """How many threads are inside a block."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.size = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.size += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.size -= 1
 
 
 class ModelSetting(Protocol):
@@ -100,6 +118,7 @@ class Memory:
             limits=limits_of(settings, self._thresholds),
         )
         self._storing = threading.Lock()
+        self._crowd = Crowd()
         self._figures: tuple[object, MemoryStats] | None = None
 
     def store(
@@ -135,7 +154,7 @@ class Memory:
             task=task,
             source=source,
         )
-        with self._storing:
+        with self._crowd, self._storing:
             self.catch_up()
             result = self._placed(event)
             self.catch_up()
@@ -147,7 +166,9 @@ class Memory:
         same = self._same(event.content, event.user, event.scope)
         if same is not None:
             return self._reinforce(same.id, event, "the same words")
-        found = self._finder.candidates(event.content, self._project, event.user)
+        # Where many wait in line, each is kept at once and compared in the background, as with a cold model.
+        crowded = self._crowd.size > CROWD
+        found = None if crowded else self._finder.candidates(event.content, self._project, event.user)
         pending = found is None or not found.whole
         placing = place(
             event.content,

@@ -144,6 +144,7 @@ def parse(text: str) -> Statement:
     )
 
 
+@lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """A lower-case word without its endings, or the word it stands for."""
     word = SYNONYMS.get(word, word)
@@ -157,43 +158,51 @@ def stem(word: str) -> str:
     return word
 
 
-def _split(chunk: str) -> list[str]:
+@lru_cache(maxsize=8192)
+def _split(chunk: str) -> tuple[str, ...]:
     """NAME=5000 is a name and a value; "and/or" is two words."""
     chunk = chunk.strip(_EDGE[1:]).rstrip(".")
     given = _ASSIGNED.match(chunk)
     if given:
-        return [given[1], given[2].strip(_EDGE)]
+        return given[1], given[2].strip(_EDGE)
     if re.fullmatch(r"[a-z]+/[a-z]+", chunk):
-        return chunk.split("/")
-    return [chunk]
+        return tuple(chunk.split("/"))
+    return (chunk,)
 
 
 def _token(word: str, at: int, first: bool, code: bool, before: str) -> Token:
+    key, kind, dimension = _meaning(word, first, code, before in STATUS_WORDS)
+    return Token(key, kind, word, at, dimension)
+
+
+@lru_cache(maxsize=8192)
+def _meaning(word: str, first: bool, code: bool, is_status: bool) -> tuple[str, Kind, str]:
+    """Key, kind and dimension of a word; kept, since most words of a store are few."""
     plain = word.strip(".")
     low = plain.lower()
     if _DATE.match(plain):
-        return Token(plain, "value", word, at, "date")
+        return plain, "value", "date"
     if _CLOCK.match(plain):
-        return Token(plain.lstrip("0"), "value", word, at, "clock")
+        return plain.lstrip("0"), "value", "clock"
     if _PORT.match(plain):
-        return Token(plain[1:], "value", word, at, "")
+        return plain[1:], "value", ""
     number = _NUMBER.match(plain)
-    if _STATUS.match(plain) and before in STATUS_WORDS:
-        return Token(plain, "value", word, at, "status")
+    if _STATUS.match(plain) and is_status:
+        return plain, "value", "status"
     if number and (not number[2] or number[2].lower() in UNITS):
-        return _amount(number[1], number[2].lower(), word, at)
+        return _amount(number[1], number[2].lower(), word)
     if _VERSION.match(plain):
-        return Token(low.lstrip("v"), "value", word, at, "")
+        return low.lstrip("v"), "value", ""
     if low in NUMBERS:
-        return Token(NUMBERS[low], "value", word, at, "")
+        return NUMBERS[low], "value", ""
     if _BRAND.match(plain):
-        return Token(stem(low), "name", word, at)
+        return stem(low), "name", ""
     if code or _CODE.search(plain) or _is_compound_name(low):
-        return Token(plain, "identifier", word, at)
+        return plain, "identifier", ""
     apart = low.replace("'s", "") if low.endswith("'s") else low.replace("'", "")
     if plain[:1].isupper() and not first and low not in LIGHT and apart not in NEGATIONS:
-        return Token(stem(apart), "name", word, at)
-    return Token(stem(apart) if apart not in LIGHT and apart not in NEGATIONS else apart, "word", word, at)
+        return stem(apart), "name", ""
+    return (stem(apart) if apart not in LIGHT and apart not in NEGATIONS else apart), "word", ""
 
 
 def _is_compound_name(low: str) -> bool:
@@ -202,11 +211,11 @@ def _is_compound_name(low: str) -> bool:
     return bool(hyphen and first and rest) and not ({first, *rest.split("-")} & COMPOUNDING)
 
 
-def _amount(number: str, unit: str, word: str, at: int) -> Token:
+def _amount(number: str, unit: str, word: str) -> tuple[str, Kind, str]:
     amount = ("-" if "-" in word[:2] else "") + number.replace(",", "").replace("_", "")
     dimension, factor = UNITS.get(unit, ("", 1.0))
     key = amount if factor == 1.0 and "." in amount and not unit else f"{float(amount) * factor:.10g}"
-    return Token(key, "value", word, at, dimension)
+    return key, "value", dimension
 
 
 def _with_units(tokens: list[Token]) -> list[Token]:
@@ -219,7 +228,8 @@ def _with_units(tokens: list[Token]) -> list[Token]:
         if last is not None and bare and token.kind == "word" and unit in UNITS:
             number = _NUMBER.match(last.key)
             if number:
-                found[-1] = _amount(number[1], unit, last.raw, last.at)
+                key, kind, dimension = _amount(number[1], unit, last.raw)
+                found[-1] = Token(key, kind, last.raw, last.at, dimension)
                 continue
         found.append(Token(token.key, token.kind, token.raw, len(found), token.dimension))
     return found

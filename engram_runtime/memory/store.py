@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engram_runtime.journal.events import MemoryCompared, MemoryStored
-from engram_runtime.memory import dedup, lexical
+from engram_runtime.memory import chains, dedup, lexical
 from engram_runtime.memory.embedder import Embedder, NoEmbedder
 from engram_runtime.memory.index import Index
 from engram_runtime.memory.scope import Scope
@@ -141,8 +141,18 @@ class Finder:
         )
         if near is None:
             return None
-        seen = [(row, near.cosine[row.id]) for row in self._rows(near.cosine, scope, before)]
-        fresh = [memory for memory in missing[:UNSEEN] if memory not in near.cosine]
+        cosine = dict(near.cosine)
+        # A text outdated again and again fills the nearest with what it was: the last of each chain stands for them.
+        ends = self._ends(cosine.keys() - set(named))
+        if unknown := sorted(ends - cosine.keys()):
+            more = self._embedder.consult(
+                content, scope, k=0, ids=unknown, within=within, passage=True, before=before
+            )
+            if more is None:
+                return None
+            cosine |= {memory: more.cosine[memory] for memory in unknown if memory in more.cosine}
+        seen = [(row, cosine[row.id]) for row in self._rows(cosine, scope, before)]
+        fresh = [memory for memory in missing[:UNSEEN] if memory not in cosine]
         unseen = self._unseen(content, fresh, scope, before, within)
         if unseen is None:
             return Candidates(tuple(seen), whole=False)
@@ -153,6 +163,12 @@ class Finder:
             return []
         with self._index.connection() as connection:
             return list(lexical.search(connection, terms, scope, limit))
+
+    def _ends(self, memories: Iterable[int]) -> set[int]:
+        """The memories at the ends of the chains that these stand in."""
+        with self._index.connection() as connection:
+            ends = (chains.head(connection, memory) for memory in memories)
+            return {end[0] for end in ends if end is not None}
 
     def _rows(self, ids: Iterable[int], scope: Scope, before: int) -> list[MemoryRow]:
         found = self._index.select(

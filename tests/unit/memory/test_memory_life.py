@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,7 +26,9 @@ from engram_runtime.journal.events import (
 )
 from engram_runtime.memory import Memory, graph
 from engram_runtime.memory.decay import strength_after
+from engram_runtime.memory.facade import CROWD
 from engram_runtime.memory.projector import MOST_GAIN
+from engram_runtime.memory.results import StoreResult
 from tests.support import wait_until
 from tests.unit.memory.list_journal import ListJournal, memory_over
 from tests.unit.memory.toy_embedder import ToyEmbedder
@@ -255,6 +259,33 @@ def test_two_stores_in_a_row_see_each_other_before_either_has_a_vector(lively: M
     old = lively.store("The cache keeps entries for 90 seconds.", importance=0.6)
     new = lively.store("The cache keeps entries for 300 seconds.", importance=0.6)
     assert (new.outcome, new.superseded, new.pending) == ("superseded", (old.memory,), False)
+
+
+def test_the_thirtieth_value_of_one_thing_still_takes_the_place_of_the_one_before(lively: Memory) -> None:
+    last = lively.store("The cache keeps entries for 1000 seconds.", importance=0.6).memory
+    for number in range(1001, 1030):
+        new = lively.store(f"The cache keeps entries for {number} seconds.", importance=0.6)
+        assert (new.outcome, new.superseded) == ("superseded", (last,)), number
+        last = new.memory
+
+
+def test_many_stores_at_once_are_kept_first_and_compared_afterwards(lively: Memory) -> None:
+    texts = [f"The cache keeps entries for {number} seconds." for number in range(1, 25)]
+    at_once = threading.Barrier(len(texts))
+
+    def store(text: str) -> StoreResult:
+        at_once.wait(10)
+        return lively.store(text, importance=0.6)
+
+    with ThreadPoolExecutor(len(texts)) as threads:
+        results = list(threads.map(store, texts))
+    # The last of them had nobody behind them any more.
+    assert sum(result.pending for result in results) >= len(texts) - CROWD - 1
+    settled(lively)
+    rows = {row.id: row for row in lively.rows()}
+    assert {rows[result.memory].content for result in results} == set(texts)
+    # A comparison lowers four of the older ones at most, so that some may stand beside the last.
+    assert sum(row.superseded_by is None for row in rows.values()) < len(texts) / 2
 
 
 # --- graph ----------------------------------------------------------------------------------------------
