@@ -211,6 +211,9 @@ class RecoveryCard(Message, frozen=True, kw_only=True):
     age: str
     """How long ago it stopped, in words: `41 min ago`."""
     agent: str
+    """Who worked on it last."""
+    typed: str
+    """Agent or program of the command line: what goes on with it unless another is picked."""
     goal: str = ""
     done: tuple[Item, ...] = ()
     working_on: tuple[Item, ...] = ()
@@ -230,7 +233,9 @@ class RecoveryCard(Message, frozen=True, kw_only=True):
 
 
 class RecoveryChoice(Message, frozen=True, kw_only=True):
-    """What the user chose. `briefing` is the edited text, None when it was left as it is."""
+    """What the user chose. `agent` is empty for the command as it was typed, else the name of one that was picked.
+    `briefing` is the edited text, None when it was left as it is.
+    """
 
     action: Literal["continue", "fresh", "cancel"]
     agent: str = ""

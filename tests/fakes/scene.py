@@ -95,6 +95,7 @@ CARD = wire.RecoveryCard(
     verdict="killed(9)",
     age="41 min ago",
     agent="claude",
+    typed="claude",
     goal="Fix the login redirect loop after token refresh",
     done=(
         Item(
