@@ -222,6 +222,30 @@ async def test_a_finished_session_cannot_be_resumed_from_the_browser() -> None:
     assert app.outcome().kind == "cancelled"
 
 
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [({"mode": "mcp", "agent": "cursor"}, "only uses Engram's MCP tools"), ({"on_pipes": True}, "on pipes")],
+)
+async def test_a_session_without_a_screen_is_not_attached_to_and_says_why(
+    facts: dict[str, object], why: str
+) -> None:
+    app = EngramApp()
+    app.begin_with(BrowserScreen([entry("s1", **facts)], app.settings))
+    async with app.run_test(size=(100, 24)) as pilot:
+        await until(lambda: why in text_of(app)[-1] and "Enter" not in text_of(app)[-1])
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.return_value is None
+
+
+async def test_a_verdict_is_shown_whole_and_one_session_is_no_plural() -> None:
+    app = EngramApp()
+    app.begin_with(BrowserScreen([entry("s1", state="ended", verdict="crashed(127)")], app.settings))
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: shows(app, "crashed(127) ") and shows(app, "1 session"))
+        assert not shows(app, "1 sessions")
+
+
 async def test_an_empty_browser_teaches_how_to_begin() -> None:
     app = EngramApp()
     app.begin_with(BrowserScreen([], app.settings))

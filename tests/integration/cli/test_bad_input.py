@@ -146,7 +146,7 @@ def test_a_task_of_another_project_is_refused_by_its_number(at: Bench) -> None:
     assert len(at.ask("sessions", "--all")) == 1
 
 
-@pytest.mark.parametrize(("words", "columns", "rows"), [("run demo", 39, 24), ("attach", 80, 9)])
+@pytest.mark.parametrize(("words", "columns", "rows"), [("run demo", 39, 24), ("attach", 80, 9), ("", 39, 9)])
 def test_a_terminal_that_is_too_small_is_refused(at: Bench, words: str, columns: int, rows: int) -> None:
     before = at.written()
     with at.open(*words.split(), columns=columns, rows=rows) as terminal:
