@@ -195,6 +195,21 @@ class SessionScreen(Screen[None], inherit_bindings=False):
     def on_descendant_focus(self) -> None:
         """Other keys matter now."""
         self._say()
+        if isinstance(self.focused, Rows):
+            self.call_after_refresh(self._keep_keys_in_sight)
+
+    def on_pane_folded(self) -> None:
+        """The rows that had the keys may be gone from the screen."""
+        self.call_after_refresh(self._keep_keys_in_sight)
+
+    def _keep_keys_in_sight(self) -> None:
+        """Keys never go to what is not shown: where they did, they are the agent's again."""
+        focused = self.focused
+        if focused is None:
+            if self.app.app_focus:  # else the whole window is out of use, and Textual gives the focus back
+                self.set_focus(self.terminal)
+        elif isinstance(focused, Rows) and not _is_shown(focused):
+            self.set_focus(self.terminal)
 
     # --- layout ---------------------------------------------------------------------------------------------
 
@@ -205,6 +220,7 @@ class SessionScreen(Screen[None], inherit_bindings=False):
     def _arrange(self, width: int, height: int) -> None:
         self._classify(width, height)
         self.frame.fold_for(accordion=not self.has_class("-wide"), height=height)
+        self.call_after_refresh(self._keep_keys_in_sight)
         if self.has_class("-framed"):
             self.call_after_refresh(self._say)
 
@@ -395,3 +411,8 @@ class SessionScreen(Screen[None], inherit_bindings=False):
             self._ask_supervisor(wire.ShowCheckpoint(id=text.id, compare=True))
 
         self.app.push_screen(TextScreen(text.title, rows, compare=compare))
+
+
+def _is_shown(widget: Widget) -> bool:
+    """Whether a widget and all that it lies in are displayed."""
+    return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))
