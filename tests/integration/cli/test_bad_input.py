@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.runs import Bench, Done, bench
+from tests.integration.cli.runs import ENGRAM, Bench, Done, bench
 
 pytestmark = pytest.mark.slow
 WRONG = {
@@ -154,3 +156,25 @@ def test_a_terminal_that_is_too_small_is_refused(at: Bench, words: str, columns:
         said = " ".join(terminal.output.decode().split())
     assert f"The terminal is {columns}×{rows}; Engram needs 40×10." in said
     assert at.written() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+def test_a_full_device_for_the_output_is_one_line(at: Bench) -> None:
+    with open("/dev/full", "wb") as full:
+        asked = at.start("tasks", "--json", stdout=full)
+        _, said = asked.communicate(timeout=60)
+    assert asked.returncode == 1
+    assert said == b"engram: Reading or writing failed: No space left on device.\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_terminal_and_break_nothing(at: Bench, closed: str) -> None:
+    script = (
+        f'"$0" run --headless -- sh -c "cat; echo ran > ran; echo hi" {closed}; "$0" tasks --json {closed}'
+    )
+    done = subprocess.run(
+        ["sh", "-c", script, str(ENGRAM)], cwd=at.work, env=at.environ, capture_output=True, timeout=60
+    )
+    assert (done.returncode, (at.work / "ran").read_text()) == (0, "ran\n")
+    assert b"Traceback" not in done.stderr
+    assert (b"hi\n" in done.stdout) == (">&-" not in closed.split())
