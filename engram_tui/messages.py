@@ -222,6 +222,8 @@ class RecoveryCard(Message, frozen=True, kw_only=True):
     changed: tuple[FileChange, ...] = ()
     """By the agent, or by nobody known."""
     changed_by_you: tuple[FileChange, ...] = ()
+    changed_since: tuple[FileChange, ...] = ()
+    """After the work stopped, while nobody watched: who changed them is not known."""
     head_moved: str = ""
     """How stale the checkpoint is against HEAD, in words; empty when HEAD is where it was."""
     next: tuple[Item, ...] = ()

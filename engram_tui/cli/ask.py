@@ -90,8 +90,8 @@ def recovery_card(runtime: Runtime, task: TaskView, wish: Wish) -> RecoveryCard:
         not_again=content.must_not_redo,
         keep=content.must_preserve,
         changed=tuple(c for c in content.modified_files if c.by != "user"),
-        changed_by_you=tuple(c for c in content.modified_files if c.by == "user")
-        + changed_since(runtime, latest, cwd),
+        changed_by_you=tuple(c for c in content.modified_files if c.by == "user"),
+        changed_since=changed_since(runtime, latest, cwd),
         head_moved=_head_moved(content, cwd),
         next=content.preferred_next,
         briefing=briefing.text,

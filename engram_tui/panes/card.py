@@ -34,7 +34,8 @@ def card_rows(card: RecoveryCard, width: int, *, edited: bool = False) -> list[R
         ("Keep", [r for item in card.keep for r in _marked(item.text, ("■ ", "dim"), room)]),
         ("Next", [r for item in card.next for r in _marked(item.text, ("→ ", "dim"), room)]),
         ("Changed", _files(card.changed)),
-        ("By you since", _files(card.changed_by_you)),
+        ("By you", _files(card.changed_by_you)),
+        ("Changed since", _files(card.changed_since)),
         ("HEAD moved", wrapped(card.head_moved, room, "accent") if card.head_moved else []),
     ]
     rows: list[Row] = []
