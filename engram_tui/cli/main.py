@@ -142,6 +142,9 @@ def _exit_code(command: click.Command, words: list[str], name: str, rest: tuple[
         return error.exit_code
     except click.Abort:
         return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         return _failed(error.format_message(), 2)
     except EngramError as error:

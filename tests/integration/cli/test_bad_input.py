@@ -17,6 +17,11 @@ WRONG = {
     "unknown agent": ("run --headless claud", "Did you mean claude?"),
     "agent not on PATH": ("run --headless claude", "not on your PATH"),
     "program not on PATH": ("run --headless -- no-such-program", "not on your PATH"),
+    "program that is a file": ("run --headless -- ../a-file", "../a-file is not executable"),
+    "program that is a folder": ("run --headless -- /etc", "/etc is a folder"),
+    "program that is not there": ("run --headless -- ./nothing", "There is no program ./nothing"),
+    "command for an agent's name": ("run --headless command -- echo hi", "Unknown agent 'command'"),
+    "export to stdout": ("export -", "engram export FILE"),
     "folder that is not there": ("run --headless demo --cwd nowhere", "There is no folder"),
     "folder that is a file": ("run --headless demo --cwd ../a-file", "is not a folder"),
     "task that does not exist": ("run --headless demo --task 99", "no task 99"),
@@ -133,6 +138,29 @@ def test_reading_a_home_that_does_not_exist_yet_does_not_make_it(
     assert done.code == 0, done.said
     assert READ[words] in done.out.decode()
     assert found[words].after == found[words].before
+
+
+def test_import_alone_prints_its_help(at: Bench) -> None:
+    done = at.engram("import")
+    assert (done.code, done.out) == (2, b"")
+    assert "Usage: engram import" in done.said.splitlines()[0]
+    assert any(line.strip().startswith("mcp-engram ") for line in done.said.splitlines())
+
+
+def test_resuming_under_an_agent_that_is_gone_names_another(at: Bench) -> None:
+    programs = at.root / "user"
+    (programs / "openhands").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "openhands").chmod(0o700)
+    env = {"PATH": f"{programs}:{at.environ['PATH']}"}
+    at.engram("run", "--headless", "--task", "begun", "openhands", "--", "--headless", "-t", "x", env=env)
+    (task,) = at.ask("tasks")
+    (programs / "openhands").unlink()
+    done = at.engram("resume", "--headless", str(task["id"]))
+    assert done.code == 2
+    assert done.line.startswith(
+        f"engram: 'openhands', the last agent of task #{task['id']}, is not on your PATH."
+    )
+    assert f"engram resume {task['id']} --agent " in done.line
 
 
 def test_a_task_of_another_project_is_refused_by_its_number(at: Bench) -> None:
