@@ -11,7 +11,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.message import Message
 from textual.strip import Strip
 
 from engram_tui.keymap import bindings
@@ -67,9 +66,6 @@ class Pane(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("pane")
 
-    class Folded(Message):
-        """Its rows are not shown any more; if the keys went there, they have to go elsewhere."""
-
     def __init__(self, title: str, view: View, *, id: str, selectable: bool = True) -> None:
         super().__init__(id=id)
         self._view = view
@@ -91,8 +87,6 @@ class Pane(Vertical):
         """Show only the title, or all."""
         self.set_class(on, "-folded")
         self._say_title()
-        if on:
-            self.post_message(self.Folded())
 
     def action_fold(self) -> None:
         """Fold, or unfold."""

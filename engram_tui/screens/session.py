@@ -198,9 +198,13 @@ class SessionScreen(Screen[None], inherit_bindings=False):
         if isinstance(self.focused, Rows):
             self.call_after_refresh(self._keep_keys_in_sight)
 
-    def on_pane_folded(self) -> None:
-        """The rows that had the keys may be gone from the screen."""
-        self.call_after_refresh(self._keep_keys_in_sight)
+    def on_rows_vanished(self) -> None:
+        """A pane was folded or hidden: it may have had the keys."""
+        self._keep_keys_in_sight()
+
+    def on_terminal_pane_appeared(self) -> None:
+        """The window is large enough again."""
+        self._keep_keys_in_sight()
 
     def _keep_keys_in_sight(self) -> None:
         """Keys never go to what is not shown: where they did, they are the agent's again."""
@@ -220,7 +224,6 @@ class SessionScreen(Screen[None], inherit_bindings=False):
     def _arrange(self, width: int, height: int) -> None:
         self._classify(width, height)
         self.frame.fold_for(accordion=not self.has_class("-wide"), height=height)
-        self.call_after_refresh(self._keep_keys_in_sight)
         if self.has_class("-framed"):
             self.call_after_refresh(self._say)
 
@@ -283,6 +286,7 @@ class SessionScreen(Screen[None], inherit_bindings=False):
             self._bottom(self._status)
             if self.focused in (None, self._menu):
                 self.set_focus(self._before_menu or self.terminal)
+                self._keep_keys_in_sight()
 
     async def action_act(self, id: str) -> None:
         """Do what an action of the key table says; from the menu or the palette."""
