@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 Watch = Callable[[Path], Callable[[], SessionState]]
 """For a session's socket, a function that tells from its lock whether it lives."""
+_LEAVE_AT = (signal.SIGTERM, signal.SIGHUP)
 
 
 class EngramApp(App[Outcome], inherit_bindings=False):
@@ -55,6 +58,27 @@ class EngramApp(App[Outcome], inherit_bindings=False):
     def get_default_screen(self) -> Screen[None]:
         """The screen to open with."""
         return self._start or super().get_default_screen()
+
+    def on_mount(self) -> None:
+        """From here on the terminal is changed: what ends this process has to restore it."""
+        loop = asyncio.get_running_loop()
+        for number in _LEAVE_AT:
+            loop.add_signal_handler(number, self._leave)
+
+    def on_unmount(self) -> None:
+        """Signals end this process at once again."""
+        loop = asyncio.get_running_loop()
+        for number in _LEAVE_AT:
+            loop.remove_signal_handler(number)
+
+    def _leave(self) -> None:
+        """Leave as the user would: a session is detached. A second signal ends the process at once."""
+        self.on_unmount()
+        session = next((s for s in self.screen_stack if isinstance(s, SessionScreen)), None)
+        if session is not None:
+            session.action_detach()
+        else:
+            self.exit(Outcome("cancelled"))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Without the one that replaces palette colours: the agent's cells keep the user's own palette."""

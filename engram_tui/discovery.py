@@ -15,12 +15,14 @@ from typing import Literal
 
 import msgspec
 
-from engram_runtime.errors import NotFound
+from engram_runtime.errors import NotFound, UsageError
 
 SessionState = Literal["live", "lost", "ended"]
 FOLDER = "sessions"
 FACTS = "session.json"
 LOCK = "lock"
+MCP = "mcp"
+"""Mode of a session of `engram mcp`: an agent that somebody else runs asks Engram's tools."""
 _ORDER: dict[SessionState, int] = {"live": 0, "lost": 1, "ended": 2}
 
 
@@ -37,6 +39,7 @@ class SessionFacts(msgspec.Struct, frozen=True):
     started_at: str = ""
     task: int | None = None
     ended: bool = False
+    on_pipes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,22 @@ class SessionEntry:
     interrupted: bool = False
     preview: tuple[str, ...] = ()
     """Lines of its last screen, or of its checkpoint."""
+    on_pipes: bool = False
+    """Whether its agent writes to pipes: it has no terminal."""
+
+    @property
+    def supervised(self) -> bool:
+        """Whether Engram runs its agent, rather than answering one that somebody else started."""
+        return self.mode != MCP
+
+    @property
+    def why_unseen(self) -> str:
+        """Why it cannot be shown in a terminal; empty if it can."""
+        if not self.supervised:
+            return "its agent runs elsewhere and only uses Engram's MCP tools"
+        return (
+            "it runs on pipes and has no screen; its output goes to its own stdout" if self.on_pipes else ""
+        )
 
 
 def is_locked(lock: Path) -> bool:
@@ -134,15 +153,49 @@ def _entry(directory: Path) -> SessionEntry | None:
         started_at=facts.started_at,
         task=facts.task,
         directory=directory,
+        on_pipes=facts.on_pipes,
     )
 
 
-def live_session(home: Path, wanted: str = "") -> SessionEntry:
-    """The live session whose id begins with `wanted`; the newest one without it.
+def live_session(home: Path, wanted: str = "", *, project: str = "", sole: bool = False) -> SessionEntry:
+    """The live session whose id begins with `wanted`. Without it the newest one, of the project if it has one.
 
-    Raises NotFound, saying which live sessions there are, if there is none or more than one fits.
+    `sole`: without `wanted`, only the one live session of the project will do. Sessions of `engram mcp` do not
+    count: there is no agent of ours to show or to end. Raises UsageError where more than one would do, NotFound
+    where none does; both say which there are.
     """
-    return one_session([e for e in sessions(home) if e.state == "live"], wanted)
+    live = [e for e in sessions(home) if e.state == "live"]
+    ours = [e for e in live if e.supervised]
+    if wanted:
+        return _named(live, ours, wanted)
+    here = [e for e in ours if e.project == project]
+    if sole and len(here) != 1:
+        raise _not_one(ours, here)
+    return one_session(here or ours)
+
+
+def _named(live: Sequence[SessionEntry], ours: Sequence[SessionEntry], wanted: str) -> SessionEntry:
+    """The session of that name, of an own agent. Raises UsageError for one that only uses the tools."""
+    try:
+        return one_session(ours, wanted)
+    except NotFound:
+        other = [e for e in live if not e.supervised and e.id.startswith(wanted)]
+        if len(other) != 1 or any(e.id.startswith(wanted) for e in ours):
+            raise
+        raise UsageError(
+            f"Session {other[0].id} is not Engram's to show or to end: {other[0].why_unseen}.",
+            hint=f"End {other[0].agent or 'it'} where it was started.",
+        ) from None
+
+
+def _not_one(ours: Sequence[SessionEntry], here: Sequence[SessionEntry]) -> UsageError:
+    """Why it is not clear which session is meant."""
+    if here:
+        names = ", ".join(e.id for e in here)
+        return UsageError("More than one session of this project is live.", hint=f"Name one: {names}.")
+    elsewhere = ", ".join(e.id for e in ours)
+    hint = f"Of other projects, to be named: {elsewhere}." if elsewhere else "`engram run AGENT` starts one."
+    return NotFound("No live session in this project.", hint=hint)
 
 
 def one_session(entries: Sequence[SessionEntry], wanted: str = "") -> SessionEntry:

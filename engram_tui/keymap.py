@@ -156,7 +156,9 @@ ACTIONS: tuple[KeyAction, ...] = (
     KeyAction("text.compare", "text", "c", "compare", "Compare with the one before", "screen.compare"),
     KeyAction("ask.yes", "ask", "s,y", "yes", "Do it", "screen.answer(True)"),
     KeyAction("ask.no", "ask", "escape,n,q", "no", "Leave things as they are", "screen.answer(False)"),
-    KeyAction("recovery.continue", "recovery", "enter", "continue", "Go on with this", "screen.go_on"),
+    KeyAction(
+        "recovery.continue", "recovery", "enter", "continue", "Go on with what was typed", "screen.go_on"
+    ),
     KeyAction("recovery.edit", "recovery", "e", "edit", "Edit the briefing first", "screen.edit"),
     KeyAction(
         "recovery.agent", "recovery", "a", "another agent", "Hand it to another agent", "screen.other_agent"

@@ -211,6 +211,9 @@ class RecoveryCard(Message, frozen=True, kw_only=True):
     age: str
     """How long ago it stopped, in words: `41 min ago`."""
     agent: str
+    """Who worked on it last."""
+    typed: str
+    """Agent or program of the command line: what goes on with it unless another is picked."""
     goal: str = ""
     done: tuple[Item, ...] = ()
     working_on: tuple[Item, ...] = ()
@@ -219,6 +222,8 @@ class RecoveryCard(Message, frozen=True, kw_only=True):
     changed: tuple[FileChange, ...] = ()
     """By the agent, or by nobody known."""
     changed_by_you: tuple[FileChange, ...] = ()
+    changed_since: tuple[FileChange, ...] = ()
+    """After the work stopped, while nobody watched: who changed them is not known."""
     head_moved: str = ""
     """How stale the checkpoint is against HEAD, in words; empty when HEAD is where it was."""
     next: tuple[Item, ...] = ()
@@ -230,7 +235,9 @@ class RecoveryCard(Message, frozen=True, kw_only=True):
 
 
 class RecoveryChoice(Message, frozen=True, kw_only=True):
-    """What the user chose. `briefing` is the edited text, None when it was left as it is."""
+    """What the user chose. `agent` is empty for the command as it was typed, else the name of one that was picked.
+    `briefing` is the edited text, None when it was left as it is.
+    """
 
     action: Literal["continue", "fresh", "cancel"]
     agent: str = ""

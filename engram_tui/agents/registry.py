@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
 from engram_runtime.errors import UsageError
 from engram_tui.agents.base import Adapter
@@ -27,6 +30,11 @@ def adapter(name: str, program: str = "") -> Adapter:
         from engram_tui.agents.generic import Generic
 
         return Generic(program)
+    return named(name)
+
+
+def named(name: str) -> Adapter:
+    """The adapter of a name that a user typed. Raises UsageError if unknown."""
     if name in _CLASSES:
         module = importlib.import_module(f"engram_tui.agents.{name}")
         found: Adapter = getattr(module, _CLASSES[name])()
@@ -51,9 +59,19 @@ def executable(found: Adapter, environ: Mapping[str, str]) -> str:
     """Path of an agent's executable. Raises UsageError where it is not installed."""
     path = found.find(environ)
     if path is None:
-        what = found.programs[0] if found.programs else getattr(found, "program", found.name)
-        raise UsageError(
-            f"{what!r} is not on your PATH.",
-            hint="Install it, or try `engram run demo`, which needs no agent.",
-        )
+        raise _not_there(found.programs[0] if found.programs else getattr(found, "program", found.name))
     return path
+
+
+def _not_there(program: str) -> UsageError:
+    """Why a program cannot be run: a path is looked at, a name was looked for."""
+    if os.sep not in program:
+        hint = "Install it, or try `engram run demo`, which needs no agent."
+        return UsageError(f"{program!r} is not on your PATH.", hint=hint)
+    if not os.access(program, os.F_OK):
+        return UsageError(f"There is no program {program}.", hint="Correct the path.")
+    if Path(program).is_dir():
+        return UsageError(f"{program} is a folder.", hint="Name a program: engram run -- COMMAND [ARGS…].")
+    quoted = shlex.quote(program)
+    hint = f"Make it so (chmod +x {quoted}), or name what runs it: engram run -- sh {quoted}."
+    return UsageError(f"{program} is not executable.", hint=hint)

@@ -13,8 +13,8 @@ import msgspec
 
 from engram_runtime.journal.records import Checkpoint
 from engram_runtime.runtime import Runtime
-from engram_runtime.state.views import TaskView
-from engram_tui.agents.registry import adapter, executable, names
+from engram_runtime.state.views import CheckpointView, TaskView
+from engram_tui.agents.registry import COMMAND, adapter, executable, names
 from engram_tui.cli.face import load_face
 from engram_tui.cli.output import age
 from engram_tui.discovery import state_of
@@ -32,27 +32,13 @@ def ask_to_resume(runtime: Runtime, wish: Wish, fresh: SessionSpec, task: TaskVi
     load_face()
     from engram_tui.app import run_recovery_ui
     from engram_tui.cli.live import report
-    from engram_tui.cli.run import CONTINUE
     from engram_tui.supervisor.launch import start_detached
 
-    card = recovery_card(runtime, task, wish.cwd)
+    card = recovery_card(runtime, task, wish)
     latest = runtime.state.checkpoint_version(task.id)
 
     async def launch(choice: RecoveryChoice) -> Path:
-        spec = fresh
-        if choice.action == "continue":
-            spec = msgspec.structs.replace(
-                fresh,
-                task=task.id,
-                checkpoint=latest.id if latest else None,
-                briefing=choice.briefing if choice.briefing is not None else card.briefing,
-                prompt=CONTINUE,
-            )
-            if choice.agent and choice.agent != spec.agent:
-                other = adapter(choice.agent)
-                path = executable(other, os.environ)
-                spec = msgspec.structs.replace(spec, agent=other.name, executable=path, args=())
-        return await asyncio.to_thread(start_detached, spec)
+        return await asyncio.to_thread(start_detached, _chosen(fresh, card, choice, latest))
 
     outcome = run_recovery_ui(
         card,
@@ -63,8 +49,31 @@ def ask_to_resume(runtime: Runtime, wish: Wish, fresh: SessionSpec, task: TaskVi
     return report(outcome, fresh.id)
 
 
-def recovery_card(runtime: Runtime, task: TaskView, cwd: Path) -> RecoveryCard:
+def _chosen(
+    fresh: SessionSpec, card: RecoveryCard, choice: RecoveryChoice, latest: CheckpointView | None
+) -> SessionSpec:
+    """The session that was chosen: the command as it was typed, or another agent without its arguments."""
+    from engram_tui.cli.run import CONTINUE
+
+    if choice.action == "fresh":
+        return fresh
+    spec = msgspec.structs.replace(
+        fresh,
+        task=card.task,
+        checkpoint=latest.id if latest else None,
+        briefing=choice.briefing if choice.briefing is not None else card.briefing,
+        prompt=CONTINUE,
+    )
+    if choice.agent in ("", spec.agent):
+        return spec
+    other = adapter(choice.agent)
+    path = executable(other, os.environ)
+    return msgspec.structs.replace(spec, agent=other.name, executable=path, args=())
+
+
+def recovery_card(runtime: Runtime, task: TaskView, wish: Wish) -> RecoveryCard:
     """All that the card shows, from the latest checkpoint and the working tree as it is now."""
+    cwd = wish.cwd
     latest = runtime.state.checkpoint_version(task.id)
     content = (latest.content if latest else None) or Checkpoint(goal=task.goal)
     briefing = briefing_for(runtime, task.id, cwd)
@@ -74,14 +83,15 @@ def recovery_card(runtime: Runtime, task: TaskView, cwd: Path) -> RecoveryCard:
         verdict=str(task.last_verdict or ""),
         age=f"{age(latest.created_at if latest else task.updated_at, datetime.now(UTC))} ago",
         agent=task.last_agent or "",
+        typed=wish.agent.name if wish.agent.name != COMMAND else Path(wish.executable).name,
         goal=content.goal or task.goal,
         done=content.completed,
         working_on=content.in_progress,
         not_again=content.must_not_redo,
         keep=content.must_preserve,
         changed=tuple(c for c in content.modified_files if c.by != "user"),
-        changed_by_you=tuple(c for c in content.modified_files if c.by == "user")
-        + changed_since(runtime, latest, cwd),
+        changed_by_you=tuple(c for c in content.modified_files if c.by == "user"),
+        changed_since=changed_since(runtime, latest, cwd),
         head_moved=_head_moved(content, cwd),
         next=content.preferred_next,
         briefing=briefing.text,

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from engram_runtime import paths
-from engram_runtime.errors import NotFound
+from engram_runtime.errors import NotFound, UsageError
 from engram_runtime.settings import Settings
 from engram_tui.cli.face import load_face
 from engram_tui.cli.output import json_option, note, plain, print_json
@@ -27,26 +27,35 @@ from engram_tui.supervisor.spec import UNKEPT
 @click.command("attach")
 @click.argument("session", required=False, default="")
 def attach_command(session: str) -> int:
-    """Show a running session in this terminal (the newest without SESSION)."""
+    """Show a running session in this terminal (without SESSION the newest, of this project if it has one)."""
     return attach(session)
 
 
 def attach(session: str) -> int:
-    """Show a live session; the exit code. Raises UsageError where there is no terminal, NotFound."""
+    """Show a live session; the exit code. Raises UsageError where there is no terminal or no screen, NotFound."""
     check_terminal("attach", "`engram sessions --json` reads without one.")
     entry = _live(session)
+    if entry.why_unseen:
+        hint = f"`engram stop {entry.id}` ends it, `engram checkpoint {entry.id}` keeps its state."
+        raise UsageError(f"Session {entry.id} cannot be shown: {entry.why_unseen}.", hint=hint)
     return show(entry.socket, entry.id, entry.directory.parent.parent)
 
 
-def _live(session: str) -> SessionEntry:
-    """A live session of the home, or one that runs without a home since its own cannot be used."""
+def _live(session: str, *, sole: bool = False) -> SessionEntry:
+    """A live session of the home, or one that runs without a home since its own cannot be used.
+
+    `sole`: without a name, only the one live session of this project will do.
+    """
+    project = ""
+    with contextlib.suppress(OSError):  # the folder is gone: no project is preferred
+        project = paths.project_of(Path.cwd())
     try:
-        return live_session(paths.home(), session)
+        return live_session(paths.home(), session, project=project, sole=sole)
     except NotFound:
         for home in Path(tempfile.gettempdir()).glob(f"{UNKEPT}*"):
             with contextlib.suppress(NotFound, OSError):
                 if home.stat().st_uid == os.getuid():
-                    return live_session(home, session)
+                    return live_session(home, session, project=project, sole=sole)
         raise
 
 
@@ -67,8 +76,11 @@ def detach_command(session: str, as_json: bool) -> None:
 @click.argument("session", required=False, default="")
 @json_option
 def stop_command(session: str, as_json: bool) -> None:
-    """End a session's agent: TERM, after the grace KILL. Its work is checkpointed as at any end."""
-    entry = _live(session)
+    """End a session's agent: TERM, after the grace KILL. Its work is checkpointed as at any end.
+
+    Without SESSION the one live session of this project; where there are several, name it.
+    """
+    entry = _live(session, sole=True)
     answer = request(entry.socket, "POST", "/stop", {})
     if as_json:
         print_json(answer)
@@ -146,6 +158,7 @@ def _ended_unheard(session: str) -> int:
 
 def browse() -> int:
     """`engram` alone on a terminal: all sessions; Enter attaches to a live one or resumes its task."""
+    check_terminal("The session browser", "`engram sessions` lists them without it.")
     load_face()
     from engram_tui.app import run_browser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
@@ -124,29 +125,63 @@ def run_command(
     command: click.Command, words: list[str], name: str, rest: tuple[str, ...] | None = None
 ) -> NoReturn:
     """Run a command as this process's own, and exit: errors as one line, codes as `main`. `name`: how it was called."""
+    stand_in_for_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a locale without UTF-8 shows "?", and nothing fails
+    sys.exit(_exit_code(command, words, name, rest))
+
+
+def _exit_code(command: click.Command, words: list[str], name: str, rest: tuple[str, ...] | None) -> int:
+    """Run it to its end, its output written out."""
     try:
         code: Any = command.main(args=words, prog_name=name, standalone_mode=False, obj={"rest": rest})
-        sys.exit(code if isinstance(code, int) else 0)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.Abort:
-        sys.exit(130)
+        return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
-        _fail(error.format_message(), 2)
+        return _failed(error.format_message(), 2)
     except EngramError as error:
-        _fail(str(error), error.exit_code)
+        return _failed(str(error), error.exit_code)
     except BrokenPipeError:
-        # The reader of our output has gone: nothing is left to say, and Python must not try at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        # The reader of our output has gone: nothing is left to say.
+        _drop_output()
+        return 141
+    except OSError as error:
+        _drop_output()
+        what = f"{error.filename} cannot be used" if error.filename else "Reading or writing failed"
+        return _failed(f"{what}: {error.strerror or error}.", 1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    line = " ".join(message.split())
-    print(f"engram: {line}", file=sys.stderr)
-    sys.exit(code)
+def stand_in_for_closed_streams() -> None:
+    """Whoever started us may have closed stdin, stdout or stderr: the empty device stands in for each.
+
+    Without it the next file that is opened would take the stream's place, and an agent would inherit it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
+def _drop_output() -> None:
+    """What could not be written stays unwritten: Python must not try again at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _failed(message: str, code: int) -> int:
+    """Say why, in one line; the code."""
+    with contextlib.suppress(OSError):  # nobody can be told
+        print(f"engram: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return code

@@ -153,7 +153,8 @@ def files_command(checkpoint: int, as_json: bool) -> None:
 
 @click.command("diff")
 @click.argument("checkpoint", type=click.IntRange(0, 2**63 - 1))
-def diff_command(checkpoint: int) -> None:
+@json_option
+def diff_command(checkpoint: int, as_json: bool) -> None:
     """The git diff a checkpoint kept, as `git apply` takes it."""
     with opened() as runtime:
         content = _checkpoint(runtime, checkpoint).content
@@ -163,6 +164,9 @@ def diff_command(checkpoint: int) -> None:
                 f"Checkpoint {checkpoint} kept no diff.", hint="`engram files` lists what it knows of files."
             )
         text = runtime.blobs.text(git.diff)
+        if as_json:
+            print_json({"checkpoint": checkpoint, "head": git.head, "diff": text})
+            return
         shown = plain(text) if sys.stdout.isatty() else text
         click.echo(shown, nl=not shown.endswith("\n"))
 

@@ -14,7 +14,7 @@ from engram_runtime import ids, paths
 from engram_runtime.errors import NotFound, StoreError, UsageError
 from engram_runtime.settings import Settings
 from engram_tui.agents.base import Adapter
-from engram_tui.agents.registry import adapter, executable, first_found, names
+from engram_tui.agents.registry import adapter, executable, first_found, named, names
 from engram_tui.cli.face import load_face
 from engram_tui.cli.home import find_task, home, is_new, nothing_interrupted, opened
 from engram_tui.cli.output import note
@@ -145,8 +145,21 @@ def _as_before(
         return agent, rest or ()
     if view.last_agent == "command":
         return None, runtime.state.sessions_of_task(view.id)[-1].argv
-    known = view.last_agent if view.last_agent in names() else None
-    return known, rest or ()
+    if view.last_agent not in names():
+        return None, rest or ()
+    if adapter(view.last_agent).find(os.environ) is None:
+        raise _agent_gone(view)
+    return view.last_agent, rest or ()
+
+
+def _agent_gone(view: TaskView) -> UsageError:
+    """The agent that worked on a task last is not installed any more."""
+    others = (name for name in names() if name != view.last_agent and adapter(name).find(os.environ))
+    other = next(others, "demo")
+    return UsageError(
+        f"{view.last_agent!r}, the last agent of task #{view.id}, is not on your PATH.",
+        hint=f"Install it, or go on with another one: `engram resume {view.id} --agent {other}`.",
+    )
 
 
 def _wish(
@@ -163,7 +176,7 @@ def _wish(
     if agent is None and rest:
         found, args = adapter("command", rest[0]), rest[1:]
     else:
-        found, args = (adapter(agent) if agent else first_found(os.environ)), rest or ()
+        found, args = (named(agent) if agent else first_found(os.environ)), rest or ()
     if agent is None and rest is not None and not rest:
         raise UsageError("Nothing to run after --.", hint="engram run -- COMMAND [ARGS…]")
     folder = _folder(cwd)

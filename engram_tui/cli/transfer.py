@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engram_runtime import paths
+from engram_runtime.errors import UsageError
 from engram_tui.cli.home import home, opened
 from engram_tui.cli.output import json_option, note, print_json
 
@@ -29,6 +30,8 @@ def export_command(path: Path, force: bool, as_json: bool) -> None:
     """The whole home as one file, also while sessions run; `engram import home` puts it back."""
     from engram_runtime.upkeep.export import export_home
 
+    if str(path) == "-":
+        raise UsageError("An export is a file: it is not written to stdout.", hint="engram export FILE")
     done = export_home(paths.HomeFiles(home()), path.absolute(), replace=force)
     if as_json:
         print_json(done)

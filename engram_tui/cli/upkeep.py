@@ -39,7 +39,8 @@ def doctor_command(fix: bool, as_json: bool) -> int:
         findings.append(finding)
         if not as_json:
             mark = {"ok": " ", "note": "·", "problem": "!"}[finding.standing]
-            print(f"{mark} {finding.about:12} {finding.said}" + (f". {finding.do}" if finding.do else ""))
+            said = f"{finding.said.removesuffix('.')}. {finding.do}" if finding.do else finding.said
+            print(f"{mark} {finding.about:12} {said}")
     sound = all(finding.standing != "problem" for finding in findings)
     if as_json:
         print_json({"ok": sound, "home": str(home()), "findings": findings})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len, set_cell_size
+
 from engram_runtime.journal.records import FileChange, Item
 from engram_tui.messages import RecoveryCard
 from engram_tui.panes.paint import Role, Row, Span, row, span_width, wrapped
@@ -32,7 +34,8 @@ def card_rows(card: RecoveryCard, width: int, *, edited: bool = False) -> list[R
         ("Keep", [r for item in card.keep for r in _marked(item.text, ("■ ", "dim"), room)]),
         ("Next", [r for item in card.next for r in _marked(item.text, ("→ ", "dim"), room)]),
         ("Changed", _files(card.changed)),
-        ("By you since", _files(card.changed_by_you)),
+        ("By you", _files(card.changed_by_you)),
+        ("Changed since", _files(card.changed_since)),
         ("HEAD moved", wrapped(card.head_moved, room, "accent") if card.head_moved else []),
     ]
     rows: list[Row] = []
@@ -51,10 +54,20 @@ def briefing_rows(text: str, width: int) -> list[Row]:
     return rows
 
 
-def title_spans(card: RecoveryCard) -> tuple[str, str]:
-    """What was interrupted; how, when and with whom."""
+def title_spans(card: RecoveryCard, width: int) -> tuple[str, list[Row]]:
+    """The card's title in at most `width` cells: what was interrupted; how, when and with whom.
+
+    Where that is too much for one line, the facts become rows of the card, and a long name gives way.
+    """
     facts = " · ".join(inert(part) for part in (card.verdict, card.age, card.agent) if part)
-    return f"{inert(card.title)} was interrupted", facts
+    name, words = inert(card.title), " was interrupted"
+    gap = width - cell_len(name) - len(words) - cell_len(facts) - 2
+    if gap > 1:
+        return f"{name}{words} {'─' * gap} {facts}", []
+    room = width - len(words)
+    if cell_len(name) > room:
+        name = set_cell_size(name, max(0, room - 1)).rstrip() + "…"
+    return name + words, wrapped(facts, width - 1, "dim") if facts else []
 
 
 def _figures(card: RecoveryCard, edited: bool) -> tuple[Span, ...]:

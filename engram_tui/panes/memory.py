@@ -10,7 +10,7 @@ from engram_tui.panes.pane import PaneText
 from engram_tui.panes.words import age, count, fraction, size, sparkline
 
 EMPTY = (
-    "No memories in this project yet. The agent stores them with its remember tool; "
+    "No memories in this project yet. The agent stores them with its store_memory tool; "
     "`engram remember TEXT` stores one by hand."
 )
 

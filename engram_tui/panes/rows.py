@@ -46,6 +46,9 @@ class Rows(Painted, can_focus=True):
             """The list it happened in."""
             return self.rows
 
+    class Vanished(Message):
+        """The list is not shown any more; if the keys went here, they have to go elsewhere."""
+
     def __init__(self, *, id: str | None = None, selectable: bool = True, always: bool = False) -> None:
         """`selectable`: a cursor row is shown while focused; `always`: also while not."""
         super().__init__(id=id)
@@ -65,6 +68,10 @@ class Rows(Painted, can_focus=True):
     def chosen(self) -> Row | None:
         """The row under the cursor."""
         return self._rows[self.cursor] if self._rows and self._selectable else None
+
+    def on_hide(self) -> None:
+        """Folded, or in something that was hidden."""
+        self.post_message(self.Vanished())
 
     def show(self, rows: Sequence[Row], empty: str = "") -> None:
         """Replace the rows; `empty` is the lesson shown when there are none."""

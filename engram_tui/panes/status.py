@@ -59,10 +59,10 @@ def state_spans(snapshot: Snapshot, now: datetime, *, timed: bool = True) -> tup
 
 
 def condition_text(condition: Condition) -> str:
-    """What happened, since when, what Engram did, in words."""
+    """What happened, since when, what Engram did, and last what the API said: that is long, and may be cut."""
     name = _CONDITIONS.get(condition.kind, condition.kind.replace("_", " "))
     parts = [f"{name} since {clock(condition.since)}" if clock(condition.since) else name]
-    parts += [part for part in (condition.text, condition.done) if part]
+    parts += [part for part in (condition.done, condition.text) if part]
     return " · ".join(parts)
 
 

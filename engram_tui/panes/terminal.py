@@ -44,6 +44,9 @@ class TerminalPane(Widget, can_focus=True):
     class ViewChanged(PaneMessage):
         """Scrolled, or scroll mode went on or off."""
 
+    class Appeared(PaneMessage):
+        """Shown, for the first time or again: what is hidden loses the focus."""
+
     def __init__(self, *, id: str | None = None, back: Sequence[str] = (), forth: Sequence[str] = ()) -> None:
         """`back` and `forth`: keys that scroll by a screen where there is something to scroll."""
         super().__init__(id=id)
@@ -63,6 +66,10 @@ class TerminalPane(Widget, can_focus=True):
         self._matches = Matches()
         self.scrolling = False
         self._sent: tuple[int, int] | None = None
+
+    def on_show(self) -> None:
+        """Shown."""
+        self.post_message(self.Appeared())
 
     # --- frames -----------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from engram_tui.keymap import FaceSettings, Keymap, bindings
 from engram_tui.panes.paint import Role, Row, Span, row, wrapped
 from engram_tui.panes.rows import Rows
 from engram_tui.panes.status import Part, StatusBar, hint
-from engram_tui.panes.words import age, brief_age, count, inert, tokens
+from engram_tui.panes.words import age, brief_age, count, inert, plural, tokens
 from engram_tui.screens.outcome import Outcome
 
 EMPTY = (
@@ -27,6 +27,8 @@ EMPTY = (
     "`engram run demo` shows it without any agent."
 )
 WIDE = 100
+STATE_CELLS = 14
+"""Cells of the first column: `○ crashed(127)` fits."""
 EVERY = 2.0
 """Seconds between two looks at the sessions."""
 _ACTIVITY: dict[str, tuple[str, Role]] = {
@@ -90,7 +92,7 @@ class BrowserScreen(Screen[None], inherit_bindings=False):
         live = sum(e.state == "live" for e in self._entries)
         head: tuple[Span, ...] = (
             ("engram", "title"),
-            (f"   {count(live)} live · {count(len(self._entries))} sessions", "dim"),
+            (f"   {count(live)} live · {plural(len(self._entries), 'session')}", "dim"),
         )
         self.query_one("#head", StatusBar).show([Part(0, head)], ())
         self._show_chosen()
@@ -101,9 +103,10 @@ class BrowserScreen(Screen[None], inherit_bindings=False):
         verb = enter_verb(entry)
         pairs = [("Enter", verb)] if verb else []
         pairs += [("↑↓", "move"), (show("browser.quit"), "quit")]
-        self.query_one("#keys", StatusBar).show(
-            [hint(i, key, word) for i, (key, word) in enumerate(pairs)], ()
-        )
+        parts = [hint(i, key, word) for i, (key, word) in enumerate(pairs)]
+        if entry is not None and (why := no_attaching(entry)):
+            parts.append(Part(9, ((why, "dim"),)))
+        self.query_one("#keys", StatusBar).show(parts, ())
         preview = self.query_one("#preview", Rows)
         preview.show(preview_rows(entry, datetime.now(UTC), max(20, preview.size.width - 3)) if entry else [])
 
@@ -133,11 +136,18 @@ def enter_verb(entry: SessionEntry | None) -> str:
     if entry is None:
         return ""
     if entry.state == "live":
-        return "attach"
+        return "" if entry.why_unseen else "attach"
     return "resume" if entry.state == "lost" or entry.interrupted else ""
 
 
+def no_attaching(entry: SessionEntry) -> str:
+    """Why a live session cannot be attached to; empty where it can."""
+    return f"no attaching: {entry.why_unseen}" if entry.state == "live" and entry.why_unseen else ""
+
+
 def _state(entry: SessionEntry) -> Span:
+    if entry.state == "live" and not entry.supervised:
+        return ("● MCP only", "dim")
     if entry.state == "live":
         word, role = _ACTIVITY.get(entry.activity, (entry.activity or "live", "good"))
         return (f"● {word}", role)
@@ -166,7 +176,7 @@ def session_row(entry: SessionEntry, now: datetime, width: int) -> Row:
         return set_cell_size(inert(text), cells) + "  "
 
     left: tuple[Span, ...] = (
-        (" " + column(state, 11), role),
+        (" " + column(state, STATE_CELLS), role),
         (column(entry.agent, 9), "plain"),
         (column(entry.task_name, 19), "strong" if entry.state == "live" else "plain"),
         (column(project, 10) if wide else "", "dim"),
@@ -192,6 +202,7 @@ def preview_rows(entry: SessionEntry, now: datetime, width: int) -> list[Row]:
         ("session", entry.id),
     ]
     rows += [row((f"{label:<9}", "dim"), value) for label, value in facts if value]
+    rows += [Row(), *wrapped(no_attaching(entry), width, "dim")] if no_attaching(entry) else []
     if entry.last_said:
         rows += [Row(), row(("last said", "dim")), *wrapped(entry.last_said, width)]
     if entry.preview:

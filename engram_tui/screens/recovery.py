@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -15,9 +16,11 @@ from engram_runtime.errors import EngramError
 from engram_tui.keymap import FaceSettings, Keymap, bindings
 from engram_tui.messages import RecoveryCard, RecoveryChoice
 from engram_tui.panes.card import briefing_rows, card_rows, title_spans
-from engram_tui.panes.paint import Role, Row, row
+from engram_tui.panes.key_lines import KeyLines
+from engram_tui.panes.paint import Role, Row, row, wrapped
 from engram_tui.panes.rows import Rows
-from engram_tui.panes.status import Part, StatusBar, hint
+from engram_tui.panes.status import hint
+from engram_tui.panes.words import inert
 from engram_tui.screens.outcome import Outcome
 from engram_tui.screens.reading import Box
 
@@ -57,26 +60,30 @@ class RecoveryScreen(Screen[None], inherit_bindings=False):
             agents = Rows(id="agents")
             agents.display = False
             yield agents
-            yield StatusBar(id="keys")
+            yield KeyLines(id="keys")
 
     def on_mount(self) -> None:
         """Fill in once the width is known."""
         self.query_one("#agents", Rows).show(
-            [row(f" {name}", right=(("the same as before", "dim"),) if name == self._card.agent else (), key=name)
-             for name in self._card.agents]
-        )  # fmt: skip
+            [row(f" {name}", right=((self._standing(name), "dim"),), key=name) for name in self._card.agents]
+        )
         self.call_after_refresh(self._fill)
         self.query_one("#text", Rows).focus()
+
+    def _standing(self, name: str) -> str:
+        """What an agent of the list has to do with this."""
+        if name == self._card.typed:
+            return "as typed"
+        return "the same as before" if name == self._card.agent else ""
 
     def on_resize(self) -> None:
         """Wrap anew."""
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
-        title, facts = title_spans(self._card)
         box = self.query_one(Box)
-        gap = max(1, box.size.width - len(title) - len(facts) - 2)
-        box.name_it(f"{title} {'─' * gap} {facts}" if gap > 1 else title)
+        title, facts = title_spans(self._card, box.size.width)
+        box.name_it(title)
         text = self.query_one("#text", Rows)
         width = max(30, box.size.width - 3)
         text.display = self._page != "edit"
@@ -85,10 +92,11 @@ class RecoveryScreen(Screen[None], inherit_bindings=False):
         if self._page == "briefing":
             rows = self._briefing_page(width)
         else:
-            rows = card_rows(self._card, width, edited=self._briefing is not None)
-        box.set_class(len(rows) + 6 > self.size.height, "-tall")
-        text.show(rows)
+            rows = facts + card_rows(self._card, width, edited=self._briefing is not None)
         self._say_keys()
+        keys = self.query_one(KeyLines).lines(box.size.width)
+        box.set_class(len(rows) + keys + 5 > self.size.height, "-tall")
+        text.show(rows)
 
     def _briefing_page(self, width: int) -> list[Row]:
         text = self._card.briefing if self._briefing is None else self._briefing
@@ -97,7 +105,9 @@ class RecoveryScreen(Screen[None], inherit_bindings=False):
 
     def _say_keys(self) -> None:
         if self._said:
-            self.query_one(StatusBar).show([Part(0, (self._said,))], ())
+            words, role = self._said
+            width = max(30, self.query_one(KeyLines).size.width - 2)
+            self.query_one(KeyLines).show([line.left for line in wrapped(words, width, role)])
             return
         pages = {
             "edit": [
@@ -108,13 +118,13 @@ class RecoveryScreen(Screen[None], inherit_bindings=False):
             "briefing": self._pairs("continue", "edit", briefing="back to the card"),
         }
         pairs = pages.get(self._page) or self._pairs(
-            "continue", "edit", "agent", "fresh", briefing="briefing", cancel="cancel"
+            "continue", "agent", "fresh", "edit", briefing="briefing", cancel="cancel"
         )
-        parts = [hint(i, key, word) for i, (key, word) in enumerate(pairs)]
-        self.query_one(StatusBar).show(parts, ())
+        self.query_one(KeyLines).show([hint(0, key, word).spans for key, word in pairs])
 
     def _pairs(self, *ids: str, **words: str) -> list[tuple[str, str]]:
-        named = {id: _WORDS[id] for id in ids} | words
+        known = {**_WORDS, "continue": f"continue with {inert(self._card.typed)}"}
+        named = {id: known[id] for id in ids} | words
         return [(self._keymap.shown(f"recovery.{id}"), word) for id, word in named.items()]
 
     def _turn_to(self, page: str) -> None:
@@ -124,6 +134,12 @@ class RecoveryScreen(Screen[None], inherit_bindings=False):
         self.set_focus(self.query_one(target))
 
     # --- keys -----------------------------------------------------------------------------------------------
+
+    def on_key(self, event: events.Key) -> None:
+        """What was said was read: the keys are shown again."""
+        if self._said and self._page != "starting":
+            self._said = None
+            self._say_keys()
 
     def action_briefing(self) -> None:
         """The full briefing, or back to the card."""
@@ -156,12 +172,12 @@ class RecoveryScreen(Screen[None], inherit_bindings=False):
         self._go(RecoveryChoice(action="continue", agent=message.row.key, briefing=self._briefing))
 
     def action_go_on(self) -> None:
-        """Continue with the same agent."""
-        self._go(RecoveryChoice(action="continue", agent=self._card.agent, briefing=self._briefing))
+        """Continue with what was typed, as it was typed."""
+        self._go(RecoveryChoice(action="continue", briefing=self._briefing))
 
     def action_fresh(self) -> None:
         """Start without any of it."""
-        self._go(RecoveryChoice(action="fresh", agent=self._card.agent))
+        self._go(RecoveryChoice(action="fresh"))
 
     def action_cancel(self) -> None:
         """Back to the card from elsewhere; from the card, start nothing."""
@@ -183,7 +199,7 @@ class RecoveryScreen(Screen[None], inherit_bindings=False):
     def _go(self, choice: RecoveryChoice) -> None:
         self._turn_to("card")
         self._page = "starting"
-        self._tell(f"Starting {choice.agent} …", "dim")
+        self._tell(f"Starting {choice.agent or self._card.typed} …", "dim")
         self.run_worker(self._start(choice), name="launch")
 
     async def _start(self, choice: RecoveryChoice) -> None:
@@ -200,4 +216,4 @@ class RecoveryScreen(Screen[None], inherit_bindings=False):
         self._say_keys()
 
 
-_WORDS = {"continue": "continue", "edit": "edit", "agent": "another agent", "fresh": "start fresh"}
+_WORDS = {"edit": "edit", "agent": "another agent", "fresh": "start fresh"}

@@ -195,6 +195,25 @@ class SessionScreen(Screen[None], inherit_bindings=False):
     def on_descendant_focus(self) -> None:
         """Other keys matter now."""
         self._say()
+        if isinstance(self.focused, Rows):
+            self.call_after_refresh(self._keep_keys_in_sight)
+
+    def on_rows_vanished(self) -> None:
+        """A pane was folded or hidden: it may have had the keys."""
+        self._keep_keys_in_sight()
+
+    def on_terminal_pane_appeared(self) -> None:
+        """The window is large enough again."""
+        self._keep_keys_in_sight()
+
+    def _keep_keys_in_sight(self) -> None:
+        """Keys never go to what is not shown: where they did, they are the agent's again."""
+        focused = self.focused
+        if focused is None:
+            if self.app.app_focus:  # else the whole window is out of use, and Textual gives the focus back
+                self.set_focus(self.terminal)
+        elif isinstance(focused, Rows) and not _is_shown(focused):
+            self.set_focus(self.terminal)
 
     # --- layout ---------------------------------------------------------------------------------------------
 
@@ -267,6 +286,7 @@ class SessionScreen(Screen[None], inherit_bindings=False):
             self._bottom(self._status)
             if self.focused in (None, self._menu):
                 self.set_focus(self._before_menu or self.terminal)
+                self._keep_keys_in_sight()
 
     async def action_act(self, id: str) -> None:
         """Do what an action of the key table says; from the menu or the palette."""
@@ -395,3 +415,8 @@ class SessionScreen(Screen[None], inherit_bindings=False):
             self._ask_supervisor(wire.ShowCheckpoint(id=text.id, compare=True))
 
         self.app.push_screen(TextScreen(text.title, rows, compare=compare))
+
+
+def _is_shown(widget: Widget) -> bool:
+    """Whether a widget and all that it lies in are displayed."""
+    return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))

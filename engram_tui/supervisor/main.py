@@ -60,7 +60,7 @@ def supervise(spec: SessionSpec, folder: SessionFolder) -> int:
         listeners = Listeners.bind(socket_path)
         token = os.urandom(24).hex()
         write_private(folder.token_path, f"Authorization: Bearer {token}".encode())
-        info = _info(spec, socket_path)
+        info = _info(spec, socket_path, on_pipes=not on_terminal)
         folder.write_info(info)
         plan = known.plan(
             LaunchRequest(
@@ -98,7 +98,7 @@ def supervise(spec: SessionSpec, folder: SessionFolder) -> int:
     return asyncio.run(run())
 
 
-def _info(spec: SessionSpec, socket_path: Path) -> SessionFile:
+def _info(spec: SessionSpec, socket_path: Path, *, on_pipes: bool) -> SessionFile:
     return SessionFile(
         id=spec.id,
         agent=spec.agent,
@@ -109,6 +109,7 @@ def _info(spec: SessionSpec, socket_path: Path) -> SessionFile:
         socket=str(socket_path),
         started_at=_stamp(time.time()),
         task=spec.task,
+        on_pipes=on_pipes,
     )
 
 

@@ -110,7 +110,7 @@ class Panes:
             tokens_out=live.tokens_out,
             conditions=tuple(
                 status.condition(kind, since, text, checkpoint)
-                for kind, (since, text) in live.conditions.items()
+                for kind, (since, text) in reversed(live.conditions.items())
             ),
             protected=not of.recorder.problem,
             problem=of.recorder.problem,

@@ -75,6 +75,8 @@ class SessionFile(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     verdict: str = ""
     exit_code: int | None = None
+    on_pipes: bool = False
+    """Whether the agent has pipes in place of a terminal: there is no screen to show."""
 
 
 class SessionFolder:

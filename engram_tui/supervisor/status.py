@@ -110,9 +110,14 @@ def short_command(command: str) -> str:
 def condition(kind: str, since: float, text: str, checkpoint: CheckpointLine | None) -> Condition:
     """A condition in words: what happened, and what Engram did."""
     done = ""
-    if checkpoint is not None and kind in GIVEN_UP_ON and checkpoint.at >= stamp(since):
+    if checkpoint is not None and kind in GIVEN_UP_ON and _seconds(checkpoint.at) >= since:
         done = f"checkpoint v{checkpoint.version} durable"
     return Condition(kind=kind, since=stamp(since), text=text, done=done)
+
+
+def _seconds(at: str) -> float:
+    """A stamp of the journal as wall clock seconds: as texts, stamps of different precision are in no order."""
+    return datetime.fromisoformat(at).timestamp()
 
 
 def checkpoint_shown(runtime: Runtime, checkpoint: int, compare: bool) -> CheckpointText:

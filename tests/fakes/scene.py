@@ -95,6 +95,7 @@ CARD = wire.RecoveryCard(
     verdict="killed(9)",
     age="41 min ago",
     agent="claude",
+    typed="claude",
     goal="Fix the login redirect loop after token refresh",
     done=(
         Item(
@@ -116,6 +117,7 @@ CARD = wire.RecoveryCard(
         FileChange(path="notes.txt", change="added", tracked=False),
     ),
     changed_by_you=(FileChange(path="README.md", by="user"),),
+    changed_since=(FileChange(path="docs/later.md"),),
     head_moved="2 commits by you since (a1b2c3d, 9f8e7d6)",
     next=(Item(text="log the clock skew in validate()"),),
     briefing="# Interrupted work: fix-login-redirect\n\nGoal: Fix the login redirect loop after token refresh\n"

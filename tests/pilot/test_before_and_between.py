@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from engram_runtime.errors import AgentError
@@ -38,8 +40,8 @@ class Launcher:
         return self.path
 
 
-def card_app(launch: Launcher) -> EngramApp:
-    return EngramApp().begin_with_card(CARD, launch)
+def card_app(launch: Launcher, **changes: Any) -> EngramApp:
+    return EngramApp().begin_with_card(msgspec.structs.replace(CARD, **changes), launch)
 
 
 @pytest.mark.guarantee("G4")
@@ -80,7 +82,7 @@ async def test_enter_continues_and_opens_the_session() -> None:
             await until(lambda: isinstance(app.screen, SessionScreen) and server.size == (80, 23))
             await server.end("finished")
             await until(lambda: app.return_value is not None)
-        assert launch.choices == [RecoveryChoice(action="continue", agent="claude")]
+        assert launch.choices == [RecoveryChoice(action="continue")]
         outcome = app.outcome()
         assert outcome.kind == "ended" and outcome.choice == launch.choices[0]
     folder.rmdir()
@@ -108,6 +110,24 @@ async def test_leaving_the_editor_keeps_the_briefing_as_it_was() -> None:
         assert launch.choices[0].briefing is None
 
 
+async def test_enter_continues_with_what_was_typed_and_says_so() -> None:
+    launch = Launcher()
+    app = card_app(launch, agent="cursor-vscode", typed="bash")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(lambda: shows(app, "Enter continue with bash") and shows(app, "Esc cancel"))
+        await pilot.press("enter")
+        await until(lambda: launch.choices)
+        assert launch.choices == [RecoveryChoice(action="continue")]
+        await until(lambda: shows(app, "Starting bash"))
+
+
+async def test_a_long_name_leaves_room_for_how_the_work_ended() -> None:
+    app = card_app(Launcher(), title="make-the-login-redirect-keep-the-query-string-after-a-token-refresh")
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: shows(app, "killed(9) · 41 min ago · claude"))
+        assert shows(app, "… was interrupted") and shows(app, "Esc cancel")
+
+
 async def test_another_agent_can_go_on() -> None:
     launch = Launcher()
     app = card_app(launch)
@@ -124,7 +144,7 @@ async def test_fresh_injects_nothing() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("f")
         await until(lambda: launch.choices)
-        assert launch.choices == [RecoveryChoice(action="fresh", agent="claude")]
+        assert launch.choices == [RecoveryChoice(action="fresh")]
 
 
 async def test_escape_starts_nothing() -> None:
@@ -141,6 +161,8 @@ async def test_an_agent_that_cannot_be_started_is_said_on_the_card() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("enter")
         await until(lambda: shows(app, "claude was not found on PATH."))
+        await pilot.press("down")
+        await until(lambda: shows(app, "Enter continue with claude"))
         await pilot.press("escape")
         await until(lambda: app.return_value is not None)
 
@@ -198,6 +220,30 @@ async def test_a_finished_session_cannot_be_resumed_from_the_browser() -> None:
         await pilot.press("q")
         await until(lambda: app.return_value is not None)
     assert app.outcome().kind == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [({"mode": "mcp", "agent": "cursor"}, "only uses Engram's MCP tools"), ({"on_pipes": True}, "on pipes")],
+)
+async def test_a_session_without_a_screen_is_not_attached_to_and_says_why(
+    facts: dict[str, object], why: str
+) -> None:
+    app = EngramApp()
+    app.begin_with(BrowserScreen([entry("s1", **facts)], app.settings))
+    async with app.run_test(size=(100, 24)) as pilot:
+        await until(lambda: why in text_of(app)[-1] and "Enter" not in text_of(app)[-1])
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.return_value is None
+
+
+async def test_a_verdict_is_shown_whole_and_one_session_is_no_plural() -> None:
+    app = EngramApp()
+    app.begin_with(BrowserScreen([entry("s1", state="ended", verdict="crashed(127)")], app.settings))
+    async with app.run_test(size=(80, 24)):
+        await until(lambda: shows(app, "crashed(127) ") and shows(app, "1 session"))
+        assert not shows(app, "1 sessions")
 
 
 async def test_an_empty_browser_teaches_how_to_begin() -> None:

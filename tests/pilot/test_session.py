@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -12,7 +13,7 @@ from engram_runtime.state.views import ActivityLine
 from engram_tui import messages as wire
 from engram_tui.screens.reading import TextScreen
 from tests.fakes.scene import SCENE, at
-from tests.fakes.ui import opened, shows, text_of, until
+from tests.fakes.ui import PREFIX, Opened, opened, shows, text_of, until
 from tests.fakes.wire_server import WireServer
 
 pytestmark = pytest.mark.slow
@@ -46,6 +47,40 @@ async def test_panes_fold_to_titles_that_answer() -> None:
         await until(lambda: not shows(ui.app, "plan update"))
         await ui.see("▸ Checkpoints")
         assert any("Checkpoints" in line and "v7" in line for line in text_of(ui.app))
+
+
+async def _fold(ui: Opened) -> None:
+    await ui.press("f")
+
+
+async def _narrow(ui: Opened) -> None:
+    await ui.pilot.resize_terminal(100, 40)
+
+
+async def _small_and_back(ui: Opened) -> None:
+    await ui.pilot.resize_terminal(30, 8)
+    await until(lambda: not shows(ui.app, "plan update"))
+    await ui.pilot.resize_terminal(140, 40)
+
+
+async def _narrow_while_the_menu_is_open(ui: Opened) -> None:
+    await ui.press(PREFIX)
+    await ui.pilot.resize_terminal(100, 40)
+    await until(lambda: not shows(ui.app, "plan update"))
+    await ui.press("escape")
+
+
+@pytest.mark.parametrize("hide", [_fold, _narrow, _small_and_back, _narrow_while_the_menu_is_open])
+async def test_keys_go_to_the_agent_when_the_pane_that_had_them_vanishes(
+    hide: Callable[[Opened], Awaitable[None]],
+) -> None:
+    async with opened((140, 40)) as ui:
+        await ui.after_prefix("2")
+        await ui.see("plan update")
+        await hide(ui)
+        await until(lambda: ui.screen.focused is ui.screen.terminal)
+        await ui.press("x")
+        assert [key.key for key in await ui.hear(wire.Key)] == ["x"]
 
 
 async def test_one_pane_at_a_time_in_a_narrow_window() -> None:

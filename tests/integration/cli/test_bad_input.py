@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.runs import Bench, Done, bench
+from tests.integration.cli.runs import ENGRAM, Bench, Done, bench
 
 pytestmark = pytest.mark.slow
 WRONG = {
     "unknown agent": ("run --headless claud", "Did you mean claude?"),
     "agent not on PATH": ("run --headless claude", "not on your PATH"),
     "program not on PATH": ("run --headless -- no-such-program", "not on your PATH"),
+    "program that is a file": ("run --headless -- ../a-file", "../a-file is not executable"),
+    "program that is a folder": ("run --headless -- /etc", "/etc is a folder"),
+    "program that is not there": ("run --headless -- ./nothing", "There is no program ./nothing"),
+    "command for an agent's name": ("run --headless command -- echo hi", "Unknown agent 'command'"),
+    "export to stdout": ("export -", "engram export FILE"),
     "folder that is not there": ("run --headless demo --cwd nowhere", "There is no folder"),
     "folder that is a file": ("run --headless demo --cwd ../a-file", "is not a folder"),
     "task that does not exist": ("run --headless demo --task 99", "no task 99"),
@@ -133,6 +140,29 @@ def test_reading_a_home_that_does_not_exist_yet_does_not_make_it(
     assert found[words].after == found[words].before
 
 
+def test_import_alone_prints_its_help(at: Bench) -> None:
+    done = at.engram("import")
+    assert (done.code, done.out) == (2, b"")
+    assert "Usage: engram import" in done.said.splitlines()[0]
+    assert any(line.strip().startswith("mcp-engram ") for line in done.said.splitlines())
+
+
+def test_resuming_under_an_agent_that_is_gone_names_another(at: Bench) -> None:
+    programs = at.root / "user"
+    (programs / "openhands").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "openhands").chmod(0o700)
+    env = {"PATH": f"{programs}:{at.environ['PATH']}"}
+    at.engram("run", "--headless", "--task", "begun", "openhands", "--", "--headless", "-t", "x", env=env)
+    (task,) = at.ask("tasks")
+    (programs / "openhands").unlink()
+    done = at.engram("resume", "--headless", str(task["id"]))
+    assert done.code == 2
+    assert done.line.startswith(
+        f"engram: 'openhands', the last agent of task #{task['id']}, is not on your PATH."
+    )
+    assert f"engram resume {task['id']} --agent " in done.line
+
+
 def test_a_task_of_another_project_is_refused_by_its_number(at: Bench) -> None:
     assert at.engram("run", "--headless", "--", "false").code == 1
     (task,) = at.ask("tasks")
@@ -146,7 +176,7 @@ def test_a_task_of_another_project_is_refused_by_its_number(at: Bench) -> None:
     assert len(at.ask("sessions", "--all")) == 1
 
 
-@pytest.mark.parametrize(("words", "columns", "rows"), [("run demo", 39, 24), ("attach", 80, 9)])
+@pytest.mark.parametrize(("words", "columns", "rows"), [("run demo", 39, 24), ("attach", 80, 9), ("", 39, 9)])
 def test_a_terminal_that_is_too_small_is_refused(at: Bench, words: str, columns: int, rows: int) -> None:
     before = at.written()
     with at.open(*words.split(), columns=columns, rows=rows) as terminal:
@@ -154,3 +184,25 @@ def test_a_terminal_that_is_too_small_is_refused(at: Bench, words: str, columns:
         said = " ".join(terminal.output.decode().split())
     assert f"The terminal is {columns}×{rows}; Engram needs 40×10." in said
     assert at.written() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+def test_a_full_device_for_the_output_is_one_line(at: Bench) -> None:
+    with open("/dev/full", "wb") as full:
+        asked = at.start("tasks", "--json", stdout=full)
+        _, said = asked.communicate(timeout=60)
+    assert asked.returncode == 1
+    assert said == b"engram: Reading or writing failed: No space left on device.\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_terminal_and_break_nothing(at: Bench, closed: str) -> None:
+    script = (
+        f'"$0" run --headless -- sh -c "cat; echo ran > ran; echo hi" {closed}; "$0" tasks --json {closed}'
+    )
+    done = subprocess.run(
+        ["sh", "-c", script, str(ENGRAM)], cwd=at.work, env=at.environ, capture_output=True, timeout=60
+    )
+    assert (done.returncode, (at.work / "ran").read_text()) == (0, "ran\n")
+    assert b"Traceback" not in done.stderr
+    assert (b"hi\n" in done.stdout) == (">&-" not in closed.split())

@@ -36,6 +36,16 @@ def start_demo(at: Bench, **variables: str) -> subprocess.Popen[bytes]:
     return run
 
 
+def test_attaching_to_a_run_on_pipes_says_where_its_output_is(at: Bench) -> None:
+    run = start_demo(at)
+    with at.open("attach") as terminal:
+        assert terminal.wait_exit(20) == 2
+        said = " ".join(terminal.output.decode().split())
+    assert "runs on pipes and has no screen; its output goes to its own stdout." in said
+    assert at.engram("stop").code == 0
+    run.communicate(timeout=20)
+
+
 def test_stop_in_the_middle_ends_the_agent_and_checkpoints_its_work(at: Bench) -> None:
     run = start_demo(at)
     assert at.engram("stop").out.startswith(b"demo of session ")

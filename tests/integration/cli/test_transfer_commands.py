@@ -100,6 +100,7 @@ def test_words_are_found_in_all_that_was_recorded(at: Bench) -> None:
 def test_a_checkpoint_tells_its_files_and_its_diff(at: Bench) -> None:
     checkpoint = str(a_checkpoint(at))
     assert at.engram("diff", checkpoint).out.decode() == DIFF
+    assert at.ask("diff", checkpoint)["diff"] == DIFF
     (change,) = at.ask("files", checkpoint)
     assert (change["path"], change["by"], change["lines_added"]) == ("cart.py", "agent", 1)
     assert b"+1" in at.engram("files", checkpoint).out

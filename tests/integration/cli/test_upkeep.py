@@ -51,6 +51,7 @@ def test_a_damaged_home_is_named_previewed_and_recovered(used: Bench) -> None:
     doctor = used.engram("doctor")
     assert doctor.code == 1
     assert "engram recover" in doctor.out.decode()
+    assert ".." not in doctor.out.decode()
     before = kept(used)
     preview = used.engram("recover", "--dry-run")
     assert preview.code == 0

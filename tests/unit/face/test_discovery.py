@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engram_runtime.errors import NotFound
+from engram_runtime.errors import NotFound, UsageError
 from engram_tui.discovery import is_locked, live_session, sessions, state_of
 from tests.support import wait_until
 
@@ -125,6 +125,36 @@ def test_a_live_session_is_named_by_the_start_of_its_id(tmp_path: Path, hold) ->
         live_session(tmp_path, "zzz")
     with pytest.raises(NotFound, match="engram run"):
         live_session(tmp_path / "nowhere")
+
+
+def test_a_session_that_only_uses_the_tools_is_never_meant(tmp_path: Path, hold) -> None:  # type: ignore[no-untyped-def]
+    hold(put(tmp_path, "cursor1", started="2026-11-22T12:00:00Z", mode="mcp"))
+    with pytest.raises(NotFound, match="No live session"):
+        live_session(tmp_path, sole=True)
+    hold(put(tmp_path, "own"))
+    assert live_session(tmp_path).id == "own"
+    assert live_session(tmp_path, sole=True).id == "own"
+    with pytest.raises(UsageError, match=r"cursor1.*runs elsewhere"):
+        live_session(tmp_path, "cursor")
+
+
+def test_a_session_of_the_project_is_meant_before_a_newer_one_of_another(tmp_path: Path, hold) -> None:  # type: ignore[no-untyped-def]
+    hold(put(tmp_path, "here", project="/a"))
+    hold(put(tmp_path, "there", project="/b", started="2026-11-22T12:00:00Z"))
+    assert live_session(tmp_path, project="/a").id == "here"
+    assert live_session(tmp_path, project="/c").id == "there"
+    assert live_session(tmp_path, "there", project="/a").id == "there"
+
+
+def test_the_sole_session_is_only_one_of_the_project_that_has_no_other(tmp_path: Path, hold) -> None:  # type: ignore[no-untyped-def]
+    hold(put(tmp_path, "one", project="/a"))
+    assert live_session(tmp_path, project="/a", sole=True).id == "one"
+    with pytest.raises(UsageError, match=r"No live session in this project.*: one"):
+        live_session(tmp_path, project="/b", sole=True)
+    hold(put(tmp_path, "two", project="/a", started="2026-11-22T12:00:00Z"))
+    with pytest.raises(UsageError, match="Name one: two, one"):
+        live_session(tmp_path, project="/a", sole=True)
+    assert live_session(tmp_path, "one", project="/a", sole=True).id == "one"
 
 
 def test_discovery_loads_nothing_heavy() -> None:

@@ -107,7 +107,14 @@ def test_the_status_bar_drops_what_matters_least_and_keeps_an_alarm() -> None:
 
 def test_a_card_without_facts_invents_none() -> None:
     card = RecoveryCard(
-        title="x", task=1, verdict="lost", age="1 h ago", agent="claude", briefing="b", tokens=3
+        title="x",
+        task=1,
+        verdict="lost",
+        age="1 h ago",
+        agent="claude",
+        typed="claude",
+        briefing="b",
+        tokens=3,
     )
     said = "\n".join("".join(text for text, _ in (*row.left, *row.right)) for row in card_rows(card, 80))
     assert "Nothing was recorded" in said and "Done" not in said and "HEAD" not in said
