@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +30,25 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )  # fmt: skip
 """File systems whose locks or shared memory SQLite's WAL cannot trust (names as in /proc/mounts)."""
 
+_OWN_FOLDERS = frozenset(
+    "snapshots models vectors blobs archive damaged recovering importing sessions run".split()
+)
+_OWN_FILES = re.compile(
+    r"(?:journal\.sqlite|(?:state|memory)\.v\d+\.sqlite)(?:-wal|-shm|-journal)?"
+    r"|(?:state\.v\d+|memory\.v\d+|journal|maintenance|snapshots)\.lock|config\.toml|trusted"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class HomeFiles:
     """Names of everything Engram keeps in a home. Nothing is created by asking."""
 
     root: Path
+
+    def own(self, path: Path) -> bool:
+        """Whether a path of the home is Engram's, of any version; mcp-engram keeps its own in the same folder."""
+        first, *rest = path.relative_to(self.root).parts or ("",)
+        return not first or first in _OWN_FOLDERS or (not rest and bool(_OWN_FILES.fullmatch(first)))
 
     @property
     def journal(self) -> Path:

@@ -84,7 +84,7 @@ def _place(root: Path) -> Iterator[Finding]:
 
 def of_files(files: HomeFiles, *, fix: bool = False) -> Iterator[Finding]:
     """Permissions, folders where files belong, what is left over. `fix` sets right what can be without loss."""
-    open_to_others = [path for path in _own(files.root) if _is_open(path)]
+    open_to_others = [path for path in _own(files) if _is_open(path)]
     if fix:
         for path in open_to_others:
             path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)
@@ -215,14 +215,17 @@ def _expected_files(files: HomeFiles) -> tuple[Path, ...]:
     return (*own, files.config, files.trusted)
 
 
-def _own(root: Path) -> Iterator[Path]:
-    """The home and everything in it but its models, which are public."""
-    if not root.is_dir():
+def _own(files: HomeFiles) -> Iterator[Path]:
+    """The home and everything of Engram's in it but its models, which are public."""
+    if not files.root.is_dir():
         return
-    yield root
-    for folder, folders, names in os.walk(root):
-        if Path(folder) == root and "models" in folders:
-            folders.remove("models")
+    yield files.root
+    for folder, folders, names in os.walk(files.root):
+        if Path(folder) == files.root:
+            folders[:] = [
+                name for name in folders if name != files.models.name and files.own(files.root / name)
+            ]
+            names = [name for name in names if files.own(files.root / name)]
         yield from (Path(folder) / name for name in (*folders, *names))
 
 

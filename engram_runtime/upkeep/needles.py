@@ -101,16 +101,21 @@ def forms_of(data: bytes) -> Iterator[bytes]:
     yield data
     if b"\x1b" in data:
         yield _ESCAPE.sub(b"", data)
-    if data[:2] == b"\x1f\x8b":
-        yield _gunzipped(data)
+    if is_gzip(data):
+        yield gunzipped(data)
     elif data[:2] == b"z\x78":  # a blob
         yield _inflated(data[1:], zlib.MAX_WBITS)
 
 
-def _gunzipped(data: bytes) -> bytes:
+def is_gzip(data: bytes) -> bool:
+    """Whether bytes begin as a gzip file does."""
+    return data[:2] == b"\x1f\x8b"
+
+
+def gunzipped(data: bytes) -> bytes:
     """All members of a gzip file, as far as they can be read."""
     parts = []
-    while data[:2] == b"\x1f\x8b":
+    while is_gzip(data):
         unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
             parts.append(unpacker.decompress(data, _MOST_UNPACKED))

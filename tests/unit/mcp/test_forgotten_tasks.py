@@ -14,7 +14,6 @@ from engram_runtime.upkeep.forget import carry_out
 from engram_runtime.upkeep.forget_plan import Plan, plan_task
 from engram_runtime.upkeep.needles import Needles
 
-
 pytestmark = pytest.mark.guarantee("G7")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from engram_runtime.upkeep import doctor
 from engram_runtime.upkeep.rebuild import counts
 
 pytestmark = pytest.mark.guarantee("G7", "G9")
+
+MCP_ENGRAM_HOME = Path(__file__).parents[2] / "data" / "mcp_engram_home"
 
 
 def said(findings: object, about: str) -> doctor.Finding:
@@ -40,6 +43,21 @@ def test_a_network_file_system_is_refused_with_a_reason(home: Path, monkeypatch:
     assert (
         found.standing == "problem" and "locks cannot be trusted" in found.said and "ENGRAM_HOME" in found.do
     )
+
+
+def test_permissions_of_files_that_are_not_engrams_are_nobodys_business_here(
+    runtime: Runtime, home: Path
+) -> None:
+    runtime.append(PromptSubmitted(text="x"))
+    others = home / "events"
+    shutil.copytree(MCP_ENGRAM_HOME / "events", others)
+    (home / "memories.duckdb").write_bytes(b"DUCK")
+    for path in (others, *others.iterdir(), home / "memories.duckdb"):
+        path.chmod(0o755)
+    files = runtime.journal.files
+    assert said(doctor.of_files(files), "permissions").said == "only yours"
+    assert "set right" not in said(doctor.of_files(files, fix=True), "permissions").said
+    assert (home / "memories.duckdb").stat().st_mode & 0o777 == others.stat().st_mode & 0o777 == 0o755
 
 
 def test_an_old_sqlite_is_named_with_its_bug(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,6 +249,38 @@ def test_a_file_outside_that_a_link_leads_to_is_not_written(home: Path, tmp_path
     assert users.read_text() == f"mine: {SECRET}"
 
 
+def test_files_of_others_in_the_home_are_told_and_left_as_they_are(home: Path) -> None:
+    others = {
+        "events/events-20261121.jsonl.gz": gzip.compress(SECRET.encode()),
+        "events/events-20261122.jsonl": SECRET.encode(),
+        "memories.duckdb": b"DUCK" + SECRET.encode(),
+        "backup.gz": gzip.compress(SECRET.encode()),
+        "state.v1.sqlite.mine": SECRET.encode(),
+    }
+    with opened(home) as runtime:
+        runtime.append(e.PromptSubmitted(text=SECRET))
+        for name, content in others.items():
+            (home / name).parent.mkdir(exist_ok=True)
+            (home / name).write_bytes(content)
+        outcome = forget_text(runtime, SECRET)
+    assert {name: (home / name).read_bytes() for name in others} == others
+    left = list(left_in_files(runtime.journal.files, outcome.words, NOBODY))
+    assert sorted(left) == sorted(f"{name} (not Engram's; remove it yourself)" for name in others)
+
+
+def test_a_packed_file_of_a_session_keeps_what_else_it_says(home: Path) -> None:
+    with opened(home) as runtime:
+        runtime.append(e.PromptSubmitted(text=SECRET))
+        packed = home / "sessions" / "s1" / "log.jsonl.gz"
+        packed.parent.mkdir(parents=True)
+        packed.write_bytes(gzip.compress(f'{{"a": "kept"}}\n{{"b": "{SECRET}"}}\n'.encode()))
+        outcome = forget_text(runtime, SECRET)
+    assert gzip.decompress(packed.read_bytes()).startswith(b'{"a": "kept"}\n{"b": "xxxx')
+    assert list(left_in_files(runtime.journal.files, outcome.words, NOBODY)) == []
+    assert traces(home, SECRET) == []
+    assert [path.name for path in packed.parent.iterdir()] == [packed.name]
+
+
 def test_matches_of_an_expression_are_found_at_their_bytes() -> None:
     data = "é key-1 ü key-22 \N{GRINNING FACE} key-333".encode() + b"\xff key-4"
     spans = list(Needles(regex=r"key-\d+").spans(data))
