@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from engram_runtime.errors import StoreDamaged, StoreUnavailable
-from engram_runtime.journal.events import PromptSubmitted, TaskCreated
+from engram_runtime.journal.events import Forgotten, PromptSubmitted, TaskCreated
 from engram_runtime.paths import HomeFiles
 from engram_runtime.upkeep.recover import recover
 from tests.integration.damage.probe import (
+    FORGOTTEN,
+    KEPT_OF_IT,
     PROJECT,
     REMEMBERED,
     SESSION,
@@ -216,6 +218,7 @@ def test_what_was_forgotten_stays_forgotten(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with opened(home) as runtime:
         positions = [runtime.append(PromptSubmitted(text=f"secret {n} " + "x" * 300))[0] for n in range(60)]
+        runtime.append(Forgotten(what="text", ranges=((positions[10], positions[19]),)))
         runtime.journal.forget(positions[10:20])
     content = bytearray((home / "journal.sqlite").read_bytes())
     page = content.index(b"secret 30 ") // 4096 * 4096
@@ -229,6 +232,32 @@ def test_what_was_forgotten_stays_forgotten(tmp_path: Path) -> None:
             at.payload["text"][:10] for at in runtime.events() if at.kind == "PromptSubmitted" and at.payload
         ]
         assert not {f"secret {n} " for n in range(10, 20)} & set(said)
+
+
+@pytest.mark.parametrize("how", ["flipped", "zeroed"])
+def test_what_a_lost_tombstone_told_comes_back_from_what_was_made_of_it(
+    template: tuple[Path, dict[int, object]], tmp_path: Path, how: str
+) -> None:
+    home = copy(template[0], tmp_path / "home")
+    with opened(home) as runtime:
+        assert KEPT_OF_IT in [row.content for row in runtime.memory.rows()]
+        (memory,) = [row.id for row in runtime.memory.rows() if row.content == KEPT_OF_IT]
+        (stone,) = [at.position for at in runtime.events(kinds=("Forgotten",))]
+    content = bytearray((home / "journal.sqlite").read_bytes())
+    at = content.index(b'"retold"')
+    if how == "flipped":
+        content[at + 3] ^= 1
+    else:
+        page = at // 4096 * 4096
+        content[page : page + 4096] = bytes(4096)
+    (home / "journal.sqlite").write_bytes(content)
+    done = recover(home)
+    assert done is not None and (memory, memory, "retold") in done.losses
+    assert any(first <= stone <= last for first, last, _ in done.losses)
+    with opened(home) as runtime:
+        assert KEPT_OF_IT in [row.content for row in runtime.memory.rows()]
+        assert runtime.verify().flaw == ""
+    assert FORGOTTEN.encode() not in b"".join(contents(home).values())
 
 
 def test_a_lock_file_that_became_a_full_folder_is_put_aside(home: Path) -> None:
