@@ -11,9 +11,26 @@ from pathlib import Path
 import pytest
 
 from engram_runtime.errors import StoreDamaged, StoreUnavailable
-from engram_runtime.journal.events import Forgotten, PromptSubmitted, TaskCreated
+from engram_runtime.journal.events import (
+    BriefingInjected,
+    CheckpointRestored,
+    CheckpointWritten,
+    DriftDetected,
+    ExecutionEnded,
+    ExecutionStarted,
+    Forgotten,
+    InterruptionReported,
+    PromptSubmitted,
+    SessionStarted,
+    TaskAttached,
+    TaskCreated,
+)
+from engram_runtime.journal.records import Checkpoint
 from engram_runtime.paths import HomeFiles
-from engram_runtime.upkeep.recover import recover
+from engram_runtime.runtime import Runtime
+from engram_runtime.upkeep.importers.mcp_engram import import_mcp_engram
+from engram_runtime.upkeep.recover import Recovery, recover
+from engram_tui.cli.past_conversations import import_claude
 from tests.integration.damage.probe import (
     FORGOTTEN,
     KEPT_OF_IT,
@@ -26,6 +43,8 @@ from tests.integration.damage.probe import (
     opened,
 )
 from tests.support import rounds
+from tests.unit.upkeep.conftest import OLD_HOME
+from tests.unit.upkeep.test_import_claude import Transcript
 
 pytestmark = pytest.mark.guarantee("G1", "G9")
 
@@ -195,6 +214,81 @@ def test_without_a_journal_tasks_checkpoints_and_memories_come_back_from_what_wa
         session = runtime.state.session(SESSION)
         assert session is not None and str(session.verdict) == "crashed(1)"
         assert [hit.memory.content for hit in runtime.memory.recall("staging port").hits] == [REMEMBERED]
+
+
+def without_journal(home: Path) -> Recovery:
+    """A home whose journal is lost with its archive, and recovered."""
+    shutil.rmtree(home / "archive", ignore_errors=True)
+    for name in ("journal.sqlite", "journal.sqlite-wal", "journal.lock"):
+        (home / name).unlink(missing_ok=True)
+    done = recover(home)
+    assert done is not None and done.kept == 0
+    return done
+
+
+def test_without_a_journal_executions_interruptions_restores_and_drift_come_back(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with opened(home) as runtime:
+        runtime.append(SessionStarted(agent="demo"))
+        first, other = runtime.append(TaskCreated(name="first"), TaskCreated(name="other"))
+        execution, ended = runtime.append(
+            ExecutionStarted(task=first, goal="ship it"), ExecutionStarted(task=other, goal="long over")
+        )
+        again, part = runtime.append(
+            TaskCreated(name="again", retry_of=first), TaskCreated(name="part", parent=first)
+        )
+        runtime.append(InterruptionReported(reason="overflow", task=first, context={"step": 3}))
+        runtime.append(TaskAttached(task=first), session="another")
+        runtime.append(InterruptionReported(reason="crash", task=again))
+        runtime.append(DriftDetected(task=first, composite=0.4), PromptSubmitted(text="no row tells of it"))
+        (checkpoint,) = runtime.append(
+            CheckpointWritten(task=again, reason="MANUAL", content=Checkpoint(goal="ship it"))
+        )
+        runtime.append(
+            CheckpointRestored(task=again, checkpoint=checkpoint, to="agent"),
+            BriefingInjected(task=again, checkpoint=checkpoint),
+            ExecutionEnded(execution=ended, status="completed"),
+        )
+        before = lineage_of(runtime, first, again, execution, ended)
+        assert [task.id for task in runtime.state.tasks_of_execution(execution)] == [first, again, part]
+    without_journal(home)
+    with opened(home) as runtime:
+        assert lineage_of(runtime, first, again, execution, ended) == before
+        ended_view = runtime.state.execution(ended)
+        assert ended_view is not None and ended_view.status == "completed"
+
+
+def lineage_of(runtime: Runtime, first: int, again: int, *executions: int) -> list[object]:
+    state = runtime.state
+    return [
+        [(t.id, t.attempt, t.execution, t.interrupted) for t in state.tasks()],
+        [(e.id, e.goal, e.status) for e in map(state.execution, executions) if e is not None],
+        [(i.id, i.reason, i.task, i.resolved_by) for i in state.interruptions(open_only=False)],
+        [(r.id, r.task, r.checkpoint, r.to) for r in state.restores(task=again)],
+        [(d.id, d.composite) for d in state.drifts(first)],
+    ]
+
+
+def test_what_was_taken_over_is_not_taken_over_again_once_the_journal_was_lost(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    transcripts = tmp_path / "claude"
+    Transcript(transcripts).work("Build the cart", "t1")
+    with opened(home) as runtime:
+        report = import_mcp_engram(runtime.journal, runtime.state, OLD_HOME, project=PROJECT)
+        assert sum(report.imported.values()) == 31
+        import_claude(runtime, transcripts)
+        runtime.memory.catch_up()
+        tasks = [(task.id, task.name, task.status) for task in runtime.state.tasks()]
+        memories = sorted((row.id, row.content) for row in runtime.memory.rows())
+    without_journal(home)
+    with opened(home) as runtime:
+        head = runtime.journal.head()
+        report = import_mcp_engram(runtime.journal, runtime.state, OLD_HOME, project=PROJECT)
+        assert (sum(report.imported.values()), report.known) == (0, 31)
+        assert import_claude(runtime, transcripts).conversations == 0
+        assert runtime.journal.head() == head
+        assert [(task.id, task.name, task.status) for task in runtime.state.tasks()] == tasks
+        assert sorted((row.id, row.content) for row in runtime.memory.rows()) == memories
 
 
 def test_where_nothing_is_left_only_the_user_may_begin_anew(tmp_path: Path) -> None:
