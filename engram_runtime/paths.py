@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,9 +216,17 @@ def clear_folder(path: Path) -> None:
 
 
 def clear_database_place(path: Path) -> None:
-    """Remove empty folders where a derived database or its side files belong. Raises OSError as `clear_folder`."""
+    """Remove folders where a derived database or its side files belong; one that holds something is put aside.
+
+    Raises OSError where that cannot be done.
+    """
     for suffix in ("", "-wal", "-shm"):
-        clear_folder(path.with_name(path.name + suffix))
+        place = path.with_name(path.name + suffix)
+        if place.is_dir() and any(place.iterdir()):
+            aside = HomeFiles(path.parent).damaged
+            make_private_folder(aside)
+            place.rename(aside / f"{place.name}.{time.time_ns()}")
+        clear_folder(place)
 
 
 def sync_folder(path: Path) -> None:

@@ -100,9 +100,14 @@ def of_files(files: HomeFiles, *, fix: bool = False) -> Iterator[Finding]:
         do = "Make them yours and writable (chmod u+rw)."
         yield Finding("permissions", "problem", f"not writable: {_named(files.root, unwritable)}", do)
     wrong = [path for path in _expected_files(files) if path.is_dir()]
-    if wrong:
-        said = f"a folder stands where a file belongs: {_named(files.root, wrong)}"
-        yield Finding("files", "problem", said, "Run `engram recover`; remove the folders that stay.")
+    derived = [path for path in _derived_files(files) if path.is_dir()]
+    for found, do in (
+        (wrong, "Run `engram recover`; remove the folders that stay."),
+        (derived, "Run `engram rebuild-cache`: it puts them aside."),
+    ):
+        if found:
+            said = f"a folder stands where a file belongs: {_named(files.root, found)}"
+            yield Finding("files", "problem", said, do)
     yield from _left_over(files, fix=fix)
 
 
@@ -211,8 +216,13 @@ def blob_faults(journal: Journal, blobs: Blobs) -> list[BlobFault]:
 
 
 def _expected_files(files: HomeFiles) -> tuple[Path, ...]:
-    own = (files.journal, files.journal_lock, files.state, files.state_lock, files.memory, files.memory_lock)
+    own = (files.journal, files.journal_lock, files.state_lock, files.memory_lock)
     return (*own, files.config, files.trusted)
+
+
+def _derived_files(files: HomeFiles) -> tuple[Path, ...]:
+    databases = (files.state, files.memory)
+    return tuple(path.with_name(path.name + suffix) for path in databases for suffix in ("", "-wal", "-shm"))
 
 
 def _own(files: HomeFiles) -> Iterator[Path]:
