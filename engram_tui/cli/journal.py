@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from engram_runtime.errors import StoreUnavailable
+from engram_runtime.journal.maintenance import LEAST_KEPT
 from engram_tui.cli.home import is_new, opened
 from engram_tui.cli.output import json_option, print_json
 
@@ -12,8 +13,8 @@ from engram_tui.cli.output import json_option, print_json
 @click.command("seal")
 @click.option(
     "--keep",
-    type=click.IntRange(min=0),
-    help="How many of the newest events stay in the database (default: the setting `seal_keep`).",
+    type=click.IntRange(min=LEAST_KEPT),
+    help=f"How many of the newest events stay in the database, {LEAST_KEPT} or more (default: setting `seal_keep`).",
 )
 @json_option
 def seal_command(keep: int | None, as_json: bool) -> None:
