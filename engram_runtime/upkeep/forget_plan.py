@@ -24,11 +24,9 @@ from engram_runtime.journal.chain import Row
 from engram_runtime.journal.encoding import PAYLOAD_BYTES, canonical, decode
 from engram_runtime.journal.events import Forgotten
 from engram_runtime.journal.journal import Journal
-from engram_runtime.upkeep.needles import Needles
+from engram_runtime.upkeep.needles import SHORTEST_TEXT, Needles
 
 What = Literal["memory", "task", "text"]
-SHORTEST_TEXT = 4
-"""Characters; a shorter text stands in every second event."""
 MEMORY_KINDS = ("MemoryStored", "FailureTracked", "HandoffRecorded", "ProgressTracked")
 _ABOUT_A_MEMORY = frozenset(("MemoryUpdated", "MemoryReinforced", "MemoryCompared", "MemorySuperseded"))
 _KNOWLEDGE = frozenset((*MEMORY_KINDS, *_ABOUT_A_MEMORY, "MemoryRecalled", "MemoryPruned", "MemoryRestored"))
@@ -76,7 +74,13 @@ def plan_text(journal: Journal, blobs: Blobs, text: str, *, regex: bool = False)
     needles = Needles(regex=text) if regex else Needles([text])
     if needles.regex is not None and needles.regex.search(""):
         raise UsageError("The regular expression matches everything.", hint="Make it narrower.")
-    return _worded(journal, blobs, needles, "text", None, set())
+    plan = _worded(journal, blobs, needles, "text", None, set())
+    if regex and any(len(match.strip()) < SHORTEST_TEXT for match in plan.needles.words):
+        raise UsageError(
+            f"The regular expression matches texts of less than {SHORTEST_TEXT} characters, which stand everywhere.",
+            hint=f"Let it match {SHORTEST_TEXT} or more, as `\\d{{{SHORTEST_TEXT},}}` for `\\d+`.",
+        )
+    return plan
 
 
 def plan_memory(

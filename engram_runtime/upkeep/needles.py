@@ -12,6 +12,8 @@ from engram_runtime.redaction import FORGOTTEN
 
 MARK = f"[redacted:{FORGOTTEN}]"
 """What stands where words were forgotten."""
+SHORTEST_TEXT = 4
+"""Characters; a shorter text stands in every second event."""
 _HEAD = 32
 """Characters by which an excerpt of a longer text is known."""
 _ESCAPE = re.compile(
@@ -83,7 +85,8 @@ class Needles:
             text = data.decode("utf-8", "surrogateescape")
             seen = place = 0
             for found in self.regex.finditer(text):
-                if found[0]:
+                # What is shorter would be found in any file.
+                if len(found[0].strip()) >= SHORTEST_TEXT:
                     start = place + len(text[seen : found.start()].encode("utf-8", "surrogateescape"))
                     seen, place = found.end(), start + len(found[0].encode("utf-8", "surrogateescape"))
                     yield start, place

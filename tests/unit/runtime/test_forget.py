@@ -395,6 +395,21 @@ def test_a_regular_expression_forgets_all_it_matches(home: Path) -> None:
     assert traces(home, "ACME-11-x") == traces(home, "ACME-22-y") == []
 
 
+def test_an_expression_that_matches_a_few_characters_is_refused_before_anything_is_changed(
+    home: Path,
+) -> None:
+    with opened(home) as runtime:
+        runtime.append(e.PromptSubmitted(text="room 42, badge 4711"))
+        before = runtime.events()
+        with pytest.raises(UsageError, match="less than 4 characters"):
+            forget_text(runtime, r"\d{1,9}", regex=True)
+        assert runtime.events() == before
+        forget_text(runtime, r"\d{4,}", regex=True)
+        (prompt,) = runtime.events(kinds=("PromptSubmitted",))
+        assert prompt.event == e.PromptSubmitted(text=f"room 42, badge {MARK}")
+    assert list(Needles(regex=r"\d+").spans(b"12 4711")) == [(3, 7)]
+
+
 def test_a_word_of_a_closed_set_takes_its_whole_event_along(home: Path) -> None:
     with opened(home) as runtime:
         runtime.append(
