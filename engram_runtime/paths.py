@@ -128,7 +128,7 @@ class HomeFiles:
 
     @property
     def sessions(self) -> Path:
-        """One folder a session: lock, recording, private files of the agent's launch."""
+        """One folder a session: lock, log, private files of the agent's launch."""
         return self.root / "sessions"
 
     @property

@@ -45,7 +45,7 @@ def forget_command(
 ) -> int:
     """Remove a memory, a task or a text from this home for good, and check that nothing of it is left.
 
-    Erased are journal, archive, blobs, recordings, logs and everything that was derived; what `engram recover` put
+    Erased are journal, archive, blobs, logs and everything that was derived; what `engram recover` put
     aside goes with it. Exit codes: 0 nothing is left, 1 something is (it says where), 2 nothing was asked for.
     """
     if sum(given is not None for given in (memory, task, text)) != 1:

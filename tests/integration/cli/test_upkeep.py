@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -116,3 +117,15 @@ def test_a_folder_in_the_place_of_the_state_is_put_aside_by_rebuilding(used: Ben
     assert state.is_file()
     assert [path.read_text() for path in used.home.glob("damaged/*/mine.txt")] == ["mine"]
     assert used.engram("doctor").code == 0
+
+
+def test_sealing_removes_folders_of_sessions_that_ended_long_ago(used: Bench) -> None:
+    (card,) = used.home.glob("sessions/*/session.json")
+    assert used.engram("seal").out == b"Nothing to seal.\n"
+    assert card.exists()
+    os.utime(card, (0, 0))
+    done = used.engram("seal")
+    assert done.out == b"1 folder of ended sessions removed\n"
+    assert not card.parent.exists()
+    assert [session["id"] for session in used.ask("sessions")] == [card.parent.name]
+    assert used.ask("seal")["session_folders"] == 0
