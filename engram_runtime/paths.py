@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +31,25 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )  # fmt: skip
 """File systems whose locks or shared memory SQLite's WAL cannot trust (names as in /proc/mounts)."""
 
+_OWN_FOLDERS = frozenset(
+    "snapshots models vectors blobs archive damaged recovering importing sessions run".split()
+)
+_OWN_FILES = re.compile(
+    r"(?:journal\.sqlite|(?:state|memory)\.v\d+\.sqlite)(?:-wal|-shm|-journal)?"
+    r"|(?:state\.v\d+|memory\.v\d+|journal|maintenance|snapshots)\.lock|config\.toml|trusted"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class HomeFiles:
     """Names of everything Engram keeps in a home. Nothing is created by asking."""
 
     root: Path
+
+    def own(self, path: Path) -> bool:
+        """Whether a path of the home is Engram's, of any version; mcp-engram keeps its own in the same folder."""
+        first, *rest = path.relative_to(self.root).parts or ("",)
+        return not first or first in _OWN_FOLDERS or (not rest and bool(_OWN_FILES.fullmatch(first)))
 
     @property
     def journal(self) -> Path:
@@ -113,7 +128,7 @@ class HomeFiles:
 
     @property
     def sessions(self) -> Path:
-        """One folder a session: lock, recording, private files of the agent's launch."""
+        """One folder a session: lock, log, private files of the agent's launch."""
         return self.root / "sessions"
 
     @property
@@ -201,9 +216,17 @@ def clear_folder(path: Path) -> None:
 
 
 def clear_database_place(path: Path) -> None:
-    """Remove empty folders where a derived database or its side files belong. Raises OSError as `clear_folder`."""
+    """Remove folders where a derived database or its side files belong; one that holds something is put aside.
+
+    Raises OSError where that cannot be done.
+    """
     for suffix in ("", "-wal", "-shm"):
-        clear_folder(path.with_name(path.name + suffix))
+        place = path.with_name(path.name + suffix)
+        if place.is_dir() and any(place.iterdir()):
+            aside = HomeFiles(path.parent).damaged
+            make_private_folder(aside)
+            place.rename(aside / f"{place.name}.{time.time_ns()}")
+        clear_folder(place)
 
 
 def sync_folder(path: Path) -> None:

@@ -83,7 +83,7 @@ class Settings:
     grace_seconds: float = _setting(5.0, low=0, high=600)
     """From SIGTERM to SIGKILL when a session is ended."""
     recording_bytes: int = _setting(64_000_000, low=0, high=10_000_000_000)
-    """Size at which a session's terminal recording rotates; 0 keeps none."""
+    """Size at which a recording of a terminal rotates; 0 keeps none. No session is recorded yet."""
     seal_events: int = _setting(200_000, low=1_000, high=100_000_000)
     """The journal's old events are sealed into the archive when its database holds more than this ..."""
     seal_bytes: int = _setting(256_000_000, low=1_000_000, high=100_000_000_000)
@@ -91,7 +91,7 @@ class Settings:
     seal_keep: int = _setting(50_000, low=100, high=100_000_000)
     """How many of the newest events stay in the database when older ones are sealed."""
     keep_days: int = _setting(90, low=1, high=36_500)
-    """Age at which recordings of ended sessions are removed."""
+    """Days after its end at which a session's folder is removed; the journal keeps what it did."""
     policy: Literal["ask", "continue", "stop"] = _setting("ask")
     """What happens when an agent ends with work in progress and nobody is there."""
     webhook: str = _setting("")

@@ -216,6 +216,7 @@ class State:
     def _discard(self) -> None:
         self._close_file()
         self._position = 0
+        clear_database_place(self._files.state)
         for suffix in ("", "-wal", "-shm"):
             self._files.state.with_name(self._files.state.name + suffix).unlink(missing_ok=True)
 

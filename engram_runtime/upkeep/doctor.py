@@ -84,7 +84,7 @@ def _place(root: Path) -> Iterator[Finding]:
 
 def of_files(files: HomeFiles, *, fix: bool = False) -> Iterator[Finding]:
     """Permissions, folders where files belong, what is left over. `fix` sets right what can be without loss."""
-    open_to_others = [path for path in _own(files.root) if _is_open(path)]
+    open_to_others = [path for path in _own(files) if _is_open(path)]
     if fix:
         for path in open_to_others:
             path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)
@@ -100,9 +100,14 @@ def of_files(files: HomeFiles, *, fix: bool = False) -> Iterator[Finding]:
         do = "Make them yours and writable (chmod u+rw)."
         yield Finding("permissions", "problem", f"not writable: {_named(files.root, unwritable)}", do)
     wrong = [path for path in _expected_files(files) if path.is_dir()]
-    if wrong:
-        said = f"a folder stands where a file belongs: {_named(files.root, wrong)}"
-        yield Finding("files", "problem", said, "Run `engram recover`; remove the folders that stay.")
+    derived = [path for path in _derived_files(files) if path.is_dir()]
+    for found, do in (
+        (wrong, "Run `engram recover`; remove the folders that stay."),
+        (derived, "Run `engram rebuild-cache`: it puts them aside."),
+    ):
+        if found:
+            said = f"a folder stands where a file belongs: {_named(files.root, found)}"
+            yield Finding("files", "problem", said, do)
     yield from _left_over(files, fix=fix)
 
 
@@ -211,18 +216,26 @@ def blob_faults(journal: Journal, blobs: Blobs) -> list[BlobFault]:
 
 
 def _expected_files(files: HomeFiles) -> tuple[Path, ...]:
-    own = (files.journal, files.journal_lock, files.state, files.state_lock, files.memory, files.memory_lock)
+    own = (files.journal, files.journal_lock, files.state_lock, files.memory_lock)
     return (*own, files.config, files.trusted)
 
 
-def _own(root: Path) -> Iterator[Path]:
-    """The home and everything in it but its models, which are public."""
-    if not root.is_dir():
+def _derived_files(files: HomeFiles) -> tuple[Path, ...]:
+    databases = (files.state, files.memory)
+    return tuple(path.with_name(path.name + suffix) for path in databases for suffix in ("", "-wal", "-shm"))
+
+
+def _own(files: HomeFiles) -> Iterator[Path]:
+    """The home and everything of Engram's in it but its models, which are public."""
+    if not files.root.is_dir():
         return
-    yield root
-    for folder, folders, names in os.walk(root):
-        if Path(folder) == root and "models" in folders:
-            folders.remove("models")
+    yield files.root
+    for folder, folders, names in os.walk(files.root):
+        if Path(folder) == files.root:
+            folders[:] = [
+                name for name in folders if name != files.models.name and files.own(files.root / name)
+            ]
+            names = [name for name in names if files.own(files.root / name)]
         yield from (Path(folder) / name for name in (*folders, *names))
 
 

@@ -27,7 +27,7 @@ from typing import IO, Final
 import msgspec
 
 from engram_runtime import database
-from engram_runtime.errors import StoreDamaged, StoreUnavailable, UsageError
+from engram_runtime.errors import StoreDamaged, StoreTooNew, StoreUnavailable, UsageError
 from engram_runtime.journal.journal import Journal, stamp
 from engram_runtime.paths import (
     PRIVATE_FILE,
@@ -191,6 +191,8 @@ def _refuse_unsound(files: HomeFiles) -> None:
         raise UsageError(f"The home {files.root} has no journal.", hint="There is nothing to export yet.")
     journal = Journal(files, read_only=True)
     try:
+        if isinstance(journal.trouble, StoreTooNew):
+            raise journal.trouble
         checked = journal.verify()
     finally:
         journal.close()

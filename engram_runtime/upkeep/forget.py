@@ -8,6 +8,7 @@ processes notice by the files that are new: they hold rows of neither state nor 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -22,9 +23,9 @@ from engram_runtime.journal.journal import Journal
 from engram_runtime.journal.maintenance import erase_file
 from engram_runtime.journal.records import Retold
 from engram_runtime.memory import vector_cache
-from engram_runtime.paths import HomeFiles
+from engram_runtime.paths import HomeFiles, make_private_file
 from engram_runtime.upkeep.forget_plan import Plan, ranges
-from engram_runtime.upkeep.needles import Needles
+from engram_runtime.upkeep.needles import Needles, gunzipped, is_gzip
 
 _TOMBSTONE_BYTES = 400_000
 """Retellings of one tombstone: an event has a limit."""
@@ -117,7 +118,7 @@ def _drop_derived(files: HomeFiles) -> None:
     """Remove state, memory, snapshots and vectors, of every version: they are made anew when next asked for."""
     for lock, pattern in ((files.state_lock, "state.v*.sqlite*"), (files.memory_lock, "memory.v*.sqlite*")):
         with exclusive(lock):
-            for path in files.root.glob(pattern):
+            for path in filter(files.own, files.root.glob(pattern)):
                 path.unlink(missing_ok=True)
             if lock == files.state_lock and files.snapshots.is_dir():
                 for path in _files(files.snapshots):
@@ -142,9 +143,9 @@ def _clean_files(files: HomeFiles, words: Needles, whole: frozenset[str], live: 
 
 
 def _others(files: HomeFiles) -> Iterator[Path]:
-    """Files of the home that nothing else here takes care of; no links, which may lead to the user's own files."""
+    """Engram's files that nothing else here takes care of; no links, which may lead to the user's own files."""
     cared_for = {files.archive, files.snapshots, files.vectors, files.models}
-    for path in _files(files.root):
+    for path in filter(files.own, _files(files.root)):
         if path.name in _OURS or path.name.startswith((files.journal.name, "state.v", "memory.v")):
             continue
         if not cared_for & set(path.parents) and not path.is_symlink():
@@ -152,20 +153,44 @@ def _others(files: HomeFiles) -> Iterator[Path]:
 
 
 def _scrub(path: Path, words: Needles) -> bool:
-    """Overwrite words in place, so that whoever has the file open can go on; where they are packed, erase the file."""
+    """Overwrite words in place, so that whoever has the file open can go on; a gzip file is packed anew without them.
+
+    Where that does not take them out (between terminal sequences), the file is erased.
+    """
     try:
         data = path.read_bytes() if path.stat().st_size <= _SEARCHED_BYTES else b""
         if not words.is_in(data):
             return False
-        spans = list(words.spans(data))
+        if is_gzip(data):
+            return _pack_anew(path, _overwritten(gunzipped(data), words), words)
         with path.open("r+b", buffering=0) as file:
-            for start, end in spans:
+            for start, end in words.spans(data):
                 file.seek(start)
                 file.write(b"x" * (end - start))
             os.fsync(file.fileno())
         return True if not words.is_in(path.read_bytes()) else _erase(path)
     except OSError:
         return False
+
+
+def _overwritten(data: bytes, words: Needles) -> bytes:
+    written = bytearray(data)
+    for start, end in words.spans(data):
+        written[start:end] = b"x" * (end - start)
+    return bytes(written)
+
+
+def _pack_anew(path: Path, data: bytes, words: Needles) -> bool:
+    """Put a gzip file with this content in the place of one, whose bytes are overwritten."""
+    old = path.with_name(f"{path.name}.old")
+    packed = gzip.compress(data)
+    if not data or words.is_in(packed):
+        return _erase(path)
+    path.rename(old)
+    make_private_file(path)
+    path.write_bytes(packed)
+    _erase(old)
+    return True
 
 
 def _erase(path: Path) -> bool:
@@ -235,7 +260,9 @@ def left_in_files(files: HomeFiles, words: Needles, live: frozenset[str]) -> Ite
             continue
         if not held:
             continue
-        if path.name in _OURS:
+        if not files.own(path):
+            yield f"{name} (not Engram's; remove it yourself)"
+        elif path.name in _OURS:
             yield f"{name}: yours, edit it yourself"
         elif _in_live_session(files, path, live):
             yield f"{name}: a running session needs it; it goes when the session ends"

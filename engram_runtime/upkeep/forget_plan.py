@@ -3,7 +3,8 @@
 A memory: its events (all events of the feature, for progress). Where its words are repeated elsewhere, those words.
 A task: every event that names it; its memories; and of its sessions what was done for it: all of a session that
 worked on nothing else, and in others what lies between taking the task up and taking up another one. Memories that
-such a session stored without the task stay, and so do subtasks, which are tasks of their own.
+such a session stored without the task stay, and so does whatever names another task: subtasks, retries and tasks that
+the session merely made are tasks of their own.
 A text: the words wherever they stand. The events that held them are erased and say the rest from then on
 (`Forgotten.retold`), so that no task and no memory is lost with a secret.
 """
@@ -23,11 +24,9 @@ from engram_runtime.journal.chain import Row
 from engram_runtime.journal.encoding import PAYLOAD_BYTES, canonical, decode
 from engram_runtime.journal.events import Forgotten
 from engram_runtime.journal.journal import Journal
-from engram_runtime.upkeep.needles import Needles
+from engram_runtime.upkeep.needles import SHORTEST_TEXT, Needles
 
 What = Literal["memory", "task", "text"]
-SHORTEST_TEXT = 4
-"""Characters; a shorter text stands in every second event."""
 MEMORY_KINDS = ("MemoryStored", "FailureTracked", "HandoffRecorded", "ProgressTracked")
 _ABOUT_A_MEMORY = frozenset(("MemoryUpdated", "MemoryReinforced", "MemoryCompared", "MemorySuperseded"))
 _KNOWLEDGE = frozenset((*MEMORY_KINDS, *_ABOUT_A_MEMORY, "MemoryRecalled", "MemoryPruned", "MemoryRestored"))
@@ -56,6 +55,8 @@ class Plan:
     blobs: frozenset[str] = frozenset()
     sessions: frozenset[str] = frozenset()
     """Sessions whose folders go whole."""
+    tasks: dict[int, str] = field(default_factory=dict)
+    """Tasks that are no more afterwards: names by id."""
     needles: Needles = field(default_factory=Needles)
 
     @property
@@ -73,7 +74,13 @@ def plan_text(journal: Journal, blobs: Blobs, text: str, *, regex: bool = False)
     needles = Needles(regex=text) if regex else Needles([text])
     if needles.regex is not None and needles.regex.search(""):
         raise UsageError("The regular expression matches everything.", hint="Make it narrower.")
-    return _worded(journal, blobs, needles, "text", None, set())
+    plan = _worded(journal, blobs, needles, "text", None, set())
+    if regex and any(len(match.strip()) < SHORTEST_TEXT for match in plan.needles.words):
+        raise UsageError(
+            f"The regular expression matches texts of less than {SHORTEST_TEXT} characters, which stand everywhere.",
+            hint=f"Let it match {SHORTEST_TEXT} or more, as `\\d{{{SHORTEST_TEXT},}}` for `\\d+`.",
+        )
+    return plan
 
 
 def plan_memory(
@@ -105,6 +112,7 @@ def plan_task(journal: Journal, task: int) -> Plan:
     said = _Said(journal)
     work = _Work.of(journal, said, task)
     erased: dict[int, str] = {}
+    tasks: dict[int, str] = {}
     texts: set[str] = set()
     kept_blobs: set[str] = set()
     gone_blobs: set[str] = set()
@@ -114,6 +122,8 @@ def plan_task(journal: Journal, task: int) -> Plan:
             continue
         if row.kind != "Forgotten" and work.takes(row, payload or {}):
             erased[row.position] = row.kind
+            if row.kind == "TaskCreated":
+                tasks[row.position] = str((payload or {}).get("name", ""))
             for word in _strings(payload):
                 if _is_digest(word):
                     gone_blobs.add(word)
@@ -131,6 +141,7 @@ def plan_task(journal: Journal, task: int) -> Plan:
         retold=retold,
         blobs=frozenset(gone_blobs - kept_blobs),
         sessions=frozenset(work.alone),
+        tasks=tasks,
         needles=Needles(_only_here(journal, said, texts, erased)),
     )
 
@@ -147,6 +158,7 @@ def _worded(
     without_blobs = _Digests(held)
     erased: dict[int, str] = {}
     retold: dict[int, Payload] = {}
+    tasks: dict[int, str] = {}
     found: set[str] = set()
     for row in _rows(journal):
         if row.kind == "Forgotten":
@@ -166,11 +178,19 @@ def _worded(
         erased[row.position] = row.kind
         if _can_be_retold(row, cleaned):
             retold[row.position] = cleaned
+        elif row.kind == "TaskCreated":
+            tasks[row.position] = str(cleaned.get("name", ""))
     redone, carried = said.redone(erased, retold)
     if found:
         needles = Needles((*needles.words, *found), needles.regex.pattern if needles.regex else "")
     return Plan(
-        what=what, subject=subject, erased=erased | redone, retold=carried, blobs=held, needles=needles
+        what=what,
+        subject=subject,
+        erased=erased | redone,
+        retold=carried,
+        blobs=held,
+        tasks=tasks,
+        needles=needles,
     )
 
 
@@ -229,29 +249,32 @@ class _Work:
     alone: set[str]
     spans: dict[str, list[tuple[int, int | None]]]
     """Position from which a session worked on which task."""
-    things: set[int]
-    """Ids of its memories and executions."""
+    owners: dict[int, int]
+    """Tasks of memories and executions, by the ids of those."""
 
     @classmethod
     def of(cls, journal: Journal, said: _Said, task: int) -> _Work:
         spans: dict[str, list[tuple[int, int | None]]] = {}
-        things: set[int] = set()
+        owners: dict[int, int] = {}
+        named: dict[str, set[int]] = {}
         for row in _rows(journal):
             payload = said.of(row) or {}
             if row.kind == "TaskAttached" and row.session is not None:
                 spans.setdefault(row.session, []).append((row.position, payload.get("task")))
-            elif payload.get("task") == task and row.kind in (*MEMORY_KINDS, "ExecutionStarted"):
-                things.add(row.position)
+            elif row.kind in (*MEMORY_KINDS, "ExecutionStarted") and payload.get("task") is not None:
+                owners[row.position] = payload["task"]
+            about = _task_named(row, payload, owners)
+            if row.session is not None and about is not None:
+                named.setdefault(row.session, set()).add(about)
         spans = {session: at for session, at in spans.items() if any(of == task for _, of in at)}
-        alone = {session for session, at in spans.items() if all(of == task for _, of in at)}
-        return cls(task, alone, spans, things)
+        alone = {session for session in spans if named.get(session) == {task}}
+        return cls(task, alone, spans, owners)
 
     def takes(self, row: Row, payload: Payload) -> bool:
-        """Whether an event goes with the task."""
-        if row.position == self.task or payload.get("task") == self.task:
-            return True
-        if payload.get("memory") in self.things or payload.get("execution") in self.things:
-            return True
+        """Whether an event goes with the task; one that names another task never does."""
+        about = _task_named(row, payload, self.owners)
+        if about is not None:
+            return about == self.task
         if row.session is None or row.session not in self.spans or row.kind in _KNOWLEDGE:
             return False
         if row.session in self.alone:
@@ -266,6 +289,17 @@ class _Work:
                 break
             current = task
         return current
+
+
+def _task_named(row: Row, payload: Payload, owners: dict[int, int]) -> int | None:
+    """The task that an event is about by its own words; a task's creation is about that task, not about its parent."""
+    if row.kind == "TaskCreated":
+        return row.position
+    named: int | None = payload.get("task")
+    for thing in ("memory", "execution"):
+        if named is None and payload.get(thing) is not None:
+            named = owners.get(payload[thing])
+    return named
 
 
 def _only_here(journal: Journal, said: _Said, texts: set[str], erased: dict[int, str]) -> list[str]:

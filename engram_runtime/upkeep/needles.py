@@ -12,6 +12,8 @@ from engram_runtime.redaction import FORGOTTEN
 
 MARK = f"[redacted:{FORGOTTEN}]"
 """What stands where words were forgotten."""
+SHORTEST_TEXT = 4
+"""Characters; a shorter text stands in every second event."""
 _HEAD = 32
 """Characters by which an excerpt of a longer text is known."""
 _ESCAPE = re.compile(
@@ -83,7 +85,8 @@ class Needles:
             text = data.decode("utf-8", "surrogateescape")
             seen = place = 0
             for found in self.regex.finditer(text):
-                if found[0]:
+                # What is shorter would be found in any file.
+                if len(found[0].strip()) >= SHORTEST_TEXT:
                     start = place + len(text[seen : found.start()].encode("utf-8", "surrogateescape"))
                     seen, place = found.end(), start + len(found[0].encode("utf-8", "surrogateescape"))
                     yield start, place
@@ -101,16 +104,21 @@ def forms_of(data: bytes) -> Iterator[bytes]:
     yield data
     if b"\x1b" in data:
         yield _ESCAPE.sub(b"", data)
-    if data[:2] == b"\x1f\x8b":
-        yield _gunzipped(data)
+    if is_gzip(data):
+        yield gunzipped(data)
     elif data[:2] == b"z\x78":  # a blob
         yield _inflated(data[1:], zlib.MAX_WBITS)
 
 
-def _gunzipped(data: bytes) -> bytes:
+def is_gzip(data: bytes) -> bool:
+    """Whether bytes begin as a gzip file does."""
+    return data[:2] == b"\x1f\x8b"
+
+
+def gunzipped(data: bytes) -> bytes:
     """All members of a gzip file, as far as they can be read."""
     parts = []
-    while data[:2] == b"\x1f\x8b":
+    while is_gzip(data):
         unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
             parts.append(unpacker.decompress(data, _MOST_UNPACKED))

@@ -30,6 +30,7 @@ from engram_runtime.journal.writer import Draft
 from engram_runtime.paths import HomeFiles, make_private_folder, sync_folder
 from engram_runtime.upkeep.occupancy import users_of
 from engram_runtime.upkeep.retell import retold
+from engram_runtime.upkeep.untold import with_untold
 
 _TOLD = 1000
 """Ranges of lost positions that the journal itself names; the report has all."""
@@ -132,6 +133,7 @@ def _build(files: HomeFiles, folder: Path, flaw: str, *, dry_run: bool, anew: bo
         found = candidates.top(acknowledged=0 if broken else acknowledged)
         top = max(found, acknowledged, *_told_elsewhere(files, given, found))
         losses = candidates.choose(top)
+        losses = with_untold(losses, candidates.chosen()) if losses else losses
         again = retold(files, losses) if losses else {}
         if not (found or again or anew):
             raise StoreUnavailable(

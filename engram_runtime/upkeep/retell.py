@@ -40,8 +40,10 @@ _OF_STATE = (
     _Source(ev.TaskCreated, "SELECT *, id AS position, created_at AS at, last_session AS session FROM tasks"),
     _Source(
         ev.TaskAttached,
-        """SELECT attempts.task, attempts.position, sessions.started_at AS at, sessions.project, session
-           FROM attempts JOIN sessions ON sessions.id = attempts.session""",
+        """SELECT attempts.task, attempts.position, coalesce(sessions.started_at, tasks.created_at) AS at,
+                  coalesce(sessions.project, tasks.project) AS project, session
+           FROM attempts JOIN tasks ON tasks.id = attempts.task
+           LEFT JOIN sessions ON sessions.id = attempts.session""",
     ),
     _Source(
         ev.CheckpointWritten,
@@ -53,7 +55,51 @@ _OF_STATE = (
     _Source(
         ev.ProgressTracked, "SELECT *, memory AS position, created_at AS at, NULL AS session FROM progress"
     ),
+    _Source(
+        ev.ExecutionStarted,
+        # Any task that was there already will do: its whole family joins.
+        """SELECT executions.*, id AS position, created_at AS at, NULL AS session,
+                  (SELECT max(tasks.id) FROM tasks WHERE execution = executions.id AND tasks.id < executions.id) AS task
+           FROM executions""",
+    ),
+    _Source(
+        ev.InterruptionReported,
+        # One that was resolved only by what no row tells of would be open again.
+        """SELECT *, id AS position, created_at AS at FROM interruptions open
+           WHERE resolved_by IS NULL OR EXISTS (SELECT 1 FROM attempts
+               WHERE task = open.task AND session = open.resolved_by AND position > open.id)""",
+    ),
+    _Source(
+        ev.CheckpointRestored,
+        """SELECT restores.*, restores.id AS position, restores.created_at AS at, tasks.project
+           FROM restores JOIN tasks ON tasks.id = restores.task WHERE "to" <> 'briefing'""",
+    ),
+    _Source(
+        ev.BriefingInjected,
+        """SELECT restores.*, restores.id AS position, restores.created_at AS at, tasks.project
+           FROM restores JOIN tasks ON tasks.id = restores.task WHERE "to" = 'briefing'""",
+    ),
+    _Source(
+        ev.DriftDetected,
+        """SELECT drifts.*, drifts.id AS position, drifts.created_at AS at, tasks.project
+           FROM drifts JOIN tasks ON tasks.id = drifts.task""",
+    ),
+    _Source(
+        ev.RecordsImported,
+        # When it was taken over no row tells: it is told now.
+        """SELECT source, project, position, NULL AS session, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') AS at,
+                  json_group_array(json_object(
+                      'digest', "key", 'kind', kind, 'name', name, 'id', id, 'session', session)) AS records
+           FROM imports GROUP BY position""",
+    ),
 )
+_ENDED = _Source(
+    ev.ExecutionEnded,
+    """SELECT executions.id AS execution, status, project, NULL AS session, last_active_at AS at,
+              projection.position AS position
+       FROM executions, projection WHERE status <> 'active' ORDER BY last_active_at DESC, id DESC""",
+)
+"""No row tells where it stood: its position is the last one it can have had."""
 _OF_MEMORY = (
     _Source(
         ev.MemoryStored,
@@ -76,7 +122,26 @@ def retold(files: HomeFiles, losses: Sequence[Loss]) -> dict[int, Draft]:
         for position, draft in _drafts(path, sources):
             if any(first <= position <= last for first, last, _ in losses):
                 found.setdefault(position, draft)
+    _end_executions(files, losses, found)
     return found
+
+
+def _end_executions(files: HomeFiles, losses: Sequence[Loss], found: dict[int, Draft]) -> None:
+    """Executions that were told again and had ended end again, at the last lost places that nothing else is told at."""
+    for last, draft in _drafts(files.state, (_ENDED,)):
+        execution = msgspec.json.decode(draft.payload)["execution"]
+        place = _last_free(losses, found, last)
+        if place > execution and execution in found:
+            found[place] = draft
+
+
+def _last_free(losses: Sequence[Loss], found: dict[int, Draft], last: int) -> int:
+    """The last position up to one that is gone and at which nothing is told again; 0 where there is none."""
+    for loss in reversed(losses):
+        for position in range(min(loss.last, last), loss.first - 1, -1):
+            if loss.why == "gone" and position not in found:
+                return position
+    return 0
 
 
 def _drafts(path: Path, sources: Sequence[_Source]) -> Iterator[tuple[int, Draft]]:

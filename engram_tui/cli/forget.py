@@ -45,7 +45,7 @@ def forget_command(
 ) -> int:
     """Remove a memory, a task or a text from this home for good, and check that nothing of it is left.
 
-    Erased are journal, archive, blobs, recordings, logs and everything that was derived; what `engram recover` put
+    Erased are journal, archive, blobs, logs and everything that was derived; what `engram recover` put
     aside goes with it. Exit codes: 0 nothing is left, 1 something is (it says where), 2 nothing was asked for.
     """
     if sum(given is not None for given in (memory, task, text)) != 1:
@@ -173,6 +173,8 @@ def _show(plan: Plan, put_aside: int, as_json: bool, *, dry_run: bool = False) -
         print(f"{_title(plan)}: {total} events ({kinds})")
         if kept:
             print(f"  of {kept} of them only the words; they keep the rest")
+        for task, name in plan.tasks.items():
+            print(f"  task #{task} will be gone: {name}" if name else f"  task #{task} will be gone")
         if plan.blobs:
             print(f"  {len(plan.blobs)} blobs")
         if plan.sessions:
@@ -193,6 +195,7 @@ def _facts(plan: Plan) -> dict[str, object]:
         "id": plan.subject,
         "events": plan.kinds,
         "retold": sum(position in plan.erased for position in plan.retold),
+        "tasks": [{"id": task, "name": name} for task, name in plan.tasks.items()],
         "blobs": len(plan.blobs),
         "sessions": sorted(plan.sessions),
     }

@@ -38,7 +38,7 @@ async def open_home(supervisor: Supervisor) -> None:
     await _record_start(supervisor)
     supervisor.protected(runtime)
     supervisor.keep(Rounds(supervisor).make(runtime))
-    supervisor.keep(_close_lost(runtime))
+    supervisor.keep(_look_after_others(runtime))
     if supervisor.events_file is not None:
         supervisor.keep(supervisor.events_file.follow(runtime))
     if supervisor.plan.mcp:
@@ -74,11 +74,16 @@ def _open(spec: SessionSpec) -> Runtime:
     return Runtime.open(home, project=spec.project, session=spec.id, settings=settings)
 
 
-async def _close_lost(runtime: Runtime) -> None:
-    """Close sessions that others lost: beside this one, which must not wait for their agents to end."""
+async def _look_after_others(runtime: Runtime) -> None:
+    """Close sessions that others lost: beside this one, which must not wait for their agents to end.
+
+    Folders of sessions that ended long ago go too.
+    """
+    from engram_runtime.upkeep.session_folders import remove_old_folders
     from engram_tui.supervisor.lost import recover_lost
 
     await asyncio.to_thread(recover_lost, runtime)
+    await asyncio.to_thread(remove_old_folders, runtime.journal, runtime.state, runtime.settings.keep_days)
 
 
 async def _record_start(of: Supervisor) -> None:

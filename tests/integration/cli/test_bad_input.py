@@ -36,6 +36,7 @@ WRONG = {
     "attach without a terminal": ("attach", "needs a terminal"),
     "session that is not live": ("stop nobody", "No live session 'nobody'"),
     "checkpoint that does not exist": ("show 12345", "no checkpoint 12345"),
+    "seal that keeps less than must stay": ("seal --keep 10", "64"),
     "events file that cannot be": ("run --headless demo --events nowhere/x", "--events"),
 }
 

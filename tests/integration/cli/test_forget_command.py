@@ -63,7 +63,10 @@ def test_nothing_goes_without_a_yes(place: Path) -> None:
     assert shown.returncode == 0
     told = json.loads(shown.stdout)
     assert (told["dry_run"], told["events"]) == (True, {"MemoryStored": 1, "TaskCreated": 1})
+    assert told["tasks"] == []
     assert WORD not in shown.stdout
+    task = engram(place, "forget", "--task", "2", "--dry-run")
+    assert f"task #2 will be gone: open it with {WORD}" in task.stdout
     assert "journal.sqlite" in " ".join(traces(place / "home", WORD))
 
 
@@ -110,6 +113,13 @@ def test_what_is_left_is_told_and_makes_the_command_fail(place: Path) -> None:
     assert done.returncode == 1
     assert "left: config.toml" in done.stderr
     assert traces(place / "home", WORD) == ["config.toml"]
+    others = place / "home" / "events" / "events-20261122.jsonl"
+    others.parent.mkdir()
+    others.write_text(WORD)
+    done = engram(place, "forget", "--text", WORD, "--yes")
+    assert done.returncode == 1
+    assert "left: events/events-20261122.jsonl (not Engram's; remove it yourself)" in done.stderr
+    assert others.read_text() == WORD
 
 
 @pytest.mark.slow

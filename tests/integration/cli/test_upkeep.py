@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -101,3 +102,31 @@ def test_rebuilding_the_cache_gives_the_same_rows(used: Bench) -> None:
     assert told["after"]["memory.memories"] == 1
     text = used.engram("rebuild-cache", "--reembed")
     assert text.code == 0 and "differs" not in text.out.decode()
+
+
+def test_a_folder_in_the_place_of_the_state_is_put_aside_by_rebuilding(used: Bench) -> None:
+    (state,) = used.home.glob("state.v*.sqlite")
+    for path in used.home.glob("state.v*.sqlite*"):
+        path.unlink()
+    state.mkdir(mode=0o700)
+    (state / "mine.txt").write_text("mine")
+    (state / "mine.txt").chmod(0o600)
+    doctor = used.engram("doctor")
+    assert b"engram rebuild-cache" in doctor.out
+    done = used.engram("rebuild-cache")
+    assert (done.code, done.said) == (0, "")
+    assert state.is_file()
+    assert [path.read_text() for path in used.home.glob("damaged/*/mine.txt")] == ["mine"]
+    assert used.engram("doctor").code == 0
+
+
+def test_sealing_removes_folders_of_sessions_that_ended_long_ago(used: Bench) -> None:
+    (card,) = used.home.glob("sessions/*/session.json")
+    assert used.engram("seal").out == b"Nothing to seal.\n"
+    assert card.exists()
+    os.utime(card, (0, 0))
+    done = used.engram("seal")
+    assert done.out == b"1 folder of ended sessions removed\n"
+    assert not card.parent.exists()
+    assert [session["id"] for session in used.ask("sessions")] == [card.parent.name]
+    assert used.ask("seal")["session_folders"] == 0

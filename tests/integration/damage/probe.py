@@ -30,12 +30,17 @@ from engram_runtime.journal.records import Checkpoint, GitFacts, Verdict
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
 from engram_runtime.upkeep import doctor
+from engram_runtime.upkeep.forget import carry_out
+from engram_runtime.upkeep.forget_plan import Plan, plan_text
+from engram_runtime.upkeep.needles import Needles
 from engram_runtime.upkeep.recover import Recovery, recover
 from engram_tui.cli import upkeep
 
 PROJECT = "/project"
 SESSION = "20261122-100000-abcd"
 REMEMBERED = "The staging database listens on port 5433"
+FORGOTTEN = "peregrine-4711"
+KEPT_OF_IT = "[redacted:forgotten] opens the garage of the office"
 SEALED = 200
 EVENTS = 420
 
@@ -97,7 +102,18 @@ def _fill(runtime: Runtime) -> None:
     diff = runtime.blobs.put("+ a line of a diff\n" * 200)
     content = Checkpoint(goal="Fix the login", summary="half done", git=GitFacts(head="abc", diff=diff))
     runtime.append(CheckpointWritten(task=task, reason="CRASH", content=content))
+    runtime.memory.store(f"{FORGOTTEN} opens the garage of the office", importance=0.6)
     runtime.append(AgentExited(code=1), SessionEnded(verdict=Verdict(kind="crashed", code=1)))
+    _forget(runtime, FORGOTTEN)
+
+
+def _forget(runtime: Runtime, text: str) -> None:
+    """A memory says the rest from then on."""
+
+    def plan(_: Needles) -> Plan:
+        return plan_text(runtime.journal, runtime.blobs, text)
+
+    carry_out(plan(Needles()), plan, runtime.journal, runtime.blobs, PROJECT, live=frozenset)
 
 
 def _other_files(home: Path) -> None:

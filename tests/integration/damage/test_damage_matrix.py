@@ -220,8 +220,9 @@ doctor` reads everything, sealed segments and texts included. What is derived is
 
 `engram recover` needs no sound b-tree: it looks for records in every page of the journal and its log, and in what can
 be unpacked of sealed segments, and believes what the chain attests. Lost positions keep their place (`EventLost`), so
-ids stay; tasks, checkpoints, sessions and memories of lost events are told again from the rows made of them, and the
-report says so. The damaged files are kept in `damaged/`.
+ids stay; tasks, executions, checkpoints, sessions, interruptions, imports and memories of lost events are told again
+from the rows made of them, and the report says so; so are events whose rest, without forgotten words, a lost
+`Forgotten` told. The damaged files are kept in `damaged/`.
 
 | file | what it is |
 |---|---|

@@ -11,10 +11,29 @@ from pathlib import Path
 import pytest
 
 from engram_runtime.errors import StoreDamaged, StoreUnavailable
-from engram_runtime.journal.events import PromptSubmitted, TaskCreated
+from engram_runtime.journal.events import (
+    BriefingInjected,
+    CheckpointRestored,
+    CheckpointWritten,
+    DriftDetected,
+    ExecutionEnded,
+    ExecutionStarted,
+    Forgotten,
+    InterruptionReported,
+    PromptSubmitted,
+    SessionStarted,
+    TaskAttached,
+    TaskCreated,
+)
+from engram_runtime.journal.records import Checkpoint
 from engram_runtime.paths import HomeFiles
-from engram_runtime.upkeep.recover import recover
+from engram_runtime.runtime import Runtime
+from engram_runtime.upkeep.importers.mcp_engram import import_mcp_engram
+from engram_runtime.upkeep.recover import Recovery, recover
+from engram_tui.cli.past_conversations import import_claude
 from tests.integration.damage.probe import (
+    FORGOTTEN,
+    KEPT_OF_IT,
     PROJECT,
     REMEMBERED,
     SESSION,
@@ -24,6 +43,8 @@ from tests.integration.damage.probe import (
     opened,
 )
 from tests.support import rounds
+from tests.unit.upkeep.conftest import OLD_HOME
+from tests.unit.upkeep.test_import_claude import Transcript
 
 pytestmark = pytest.mark.guarantee("G1", "G9")
 
@@ -195,6 +216,81 @@ def test_without_a_journal_tasks_checkpoints_and_memories_come_back_from_what_wa
         assert [hit.memory.content for hit in runtime.memory.recall("staging port").hits] == [REMEMBERED]
 
 
+def without_journal(home: Path) -> Recovery:
+    """A home whose journal is lost with its archive, and recovered."""
+    shutil.rmtree(home / "archive", ignore_errors=True)
+    for name in ("journal.sqlite", "journal.sqlite-wal", "journal.lock"):
+        (home / name).unlink(missing_ok=True)
+    done = recover(home)
+    assert done is not None and done.kept == 0
+    return done
+
+
+def test_without_a_journal_executions_interruptions_restores_and_drift_come_back(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with opened(home) as runtime:
+        runtime.append(SessionStarted(agent="demo"))
+        first, other = runtime.append(TaskCreated(name="first"), TaskCreated(name="other"))
+        execution, ended = runtime.append(
+            ExecutionStarted(task=first, goal="ship it"), ExecutionStarted(task=other, goal="long over")
+        )
+        again, part = runtime.append(
+            TaskCreated(name="again", retry_of=first), TaskCreated(name="part", parent=first)
+        )
+        runtime.append(InterruptionReported(reason="overflow", task=first, context={"step": 3}))
+        runtime.append(TaskAttached(task=first), session="another")
+        runtime.append(InterruptionReported(reason="crash", task=again))
+        runtime.append(DriftDetected(task=first, composite=0.4), PromptSubmitted(text="no row tells of it"))
+        (checkpoint,) = runtime.append(
+            CheckpointWritten(task=again, reason="MANUAL", content=Checkpoint(goal="ship it"))
+        )
+        runtime.append(
+            CheckpointRestored(task=again, checkpoint=checkpoint, to="agent"),
+            BriefingInjected(task=again, checkpoint=checkpoint),
+            ExecutionEnded(execution=ended, status="completed"),
+        )
+        before = lineage_of(runtime, first, again, execution, ended)
+        assert [task.id for task in runtime.state.tasks_of_execution(execution)] == [first, again, part]
+    without_journal(home)
+    with opened(home) as runtime:
+        assert lineage_of(runtime, first, again, execution, ended) == before
+        ended_view = runtime.state.execution(ended)
+        assert ended_view is not None and ended_view.status == "completed"
+
+
+def lineage_of(runtime: Runtime, first: int, again: int, *executions: int) -> list[object]:
+    state = runtime.state
+    return [
+        [(t.id, t.attempt, t.execution, t.interrupted) for t in state.tasks()],
+        [(e.id, e.goal, e.status) for e in map(state.execution, executions) if e is not None],
+        [(i.id, i.reason, i.task, i.resolved_by) for i in state.interruptions(open_only=False)],
+        [(r.id, r.task, r.checkpoint, r.to) for r in state.restores(task=again)],
+        [(d.id, d.composite) for d in state.drifts(first)],
+    ]
+
+
+def test_what_was_taken_over_is_not_taken_over_again_once_the_journal_was_lost(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    transcripts = tmp_path / "claude"
+    Transcript(transcripts).work("Build the cart", "t1")
+    with opened(home) as runtime:
+        report = import_mcp_engram(runtime.journal, runtime.state, OLD_HOME, project=PROJECT)
+        assert sum(report.imported.values()) == 31
+        import_claude(runtime, transcripts)
+        runtime.memory.catch_up()
+        tasks = [(task.id, task.name, task.status) for task in runtime.state.tasks()]
+        memories = sorted((row.id, row.content) for row in runtime.memory.rows())
+    without_journal(home)
+    with opened(home) as runtime:
+        head = runtime.journal.head()
+        report = import_mcp_engram(runtime.journal, runtime.state, OLD_HOME, project=PROJECT)
+        assert (sum(report.imported.values()), report.known) == (0, 31)
+        assert import_claude(runtime, transcripts).conversations == 0
+        assert runtime.journal.head() == head
+        assert [(task.id, task.name, task.status) for task in runtime.state.tasks()] == tasks
+        assert sorted((row.id, row.content) for row in runtime.memory.rows()) == memories
+
+
 def test_where_nothing_is_left_only_the_user_may_begin_anew(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with opened(home) as runtime:
@@ -216,6 +312,7 @@ def test_what_was_forgotten_stays_forgotten(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with opened(home) as runtime:
         positions = [runtime.append(PromptSubmitted(text=f"secret {n} " + "x" * 300))[0] for n in range(60)]
+        runtime.append(Forgotten(what="text", ranges=((positions[10], positions[19]),)))
         runtime.journal.forget(positions[10:20])
     content = bytearray((home / "journal.sqlite").read_bytes())
     page = content.index(b"secret 30 ") // 4096 * 4096
@@ -229,6 +326,32 @@ def test_what_was_forgotten_stays_forgotten(tmp_path: Path) -> None:
             at.payload["text"][:10] for at in runtime.events() if at.kind == "PromptSubmitted" and at.payload
         ]
         assert not {f"secret {n} " for n in range(10, 20)} & set(said)
+
+
+@pytest.mark.parametrize("how", ["flipped", "zeroed"])
+def test_what_a_lost_tombstone_told_comes_back_from_what_was_made_of_it(
+    template: tuple[Path, dict[int, object]], tmp_path: Path, how: str
+) -> None:
+    home = copy(template[0], tmp_path / "home")
+    with opened(home) as runtime:
+        assert KEPT_OF_IT in [row.content for row in runtime.memory.rows()]
+        (memory,) = [row.id for row in runtime.memory.rows() if row.content == KEPT_OF_IT]
+        (stone,) = [at.position for at in runtime.events(kinds=("Forgotten",))]
+    content = bytearray((home / "journal.sqlite").read_bytes())
+    at = content.index(b'"retold"')
+    if how == "flipped":
+        content[at + 3] ^= 1
+    else:
+        page = at // 4096 * 4096
+        content[page : page + 4096] = bytes(4096)
+    (home / "journal.sqlite").write_bytes(content)
+    done = recover(home)
+    assert done is not None and (memory, memory, "retold") in done.losses
+    assert any(first <= stone <= last for first, last, _ in done.losses)
+    with opened(home) as runtime:
+        assert KEPT_OF_IT in [row.content for row in runtime.memory.rows()]
+        assert runtime.verify().flaw == ""
+    assert FORGOTTEN.encode() not in b"".join(contents(home).values())
 
 
 def test_a_lock_file_that_became_a_full_folder_is_put_aside(home: Path) -> None:

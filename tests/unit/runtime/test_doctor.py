@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 
 from engram_runtime import paths
-from engram_runtime.journal.events import CheckpointWritten, PromptSubmitted, TaskCreated
+from engram_runtime.journal.events import CheckpointWritten, MemoryStored, PromptSubmitted, TaskCreated
 from engram_runtime.journal.records import Checkpoint, GitFacts
 from engram_runtime.runtime import Runtime
+from engram_runtime.settings import Settings
 from engram_runtime.upkeep import doctor
 from engram_runtime.upkeep.rebuild import counts
 
 pytestmark = pytest.mark.guarantee("G7", "G9")
+
+MCP_ENGRAM_HOME = Path(__file__).parents[2] / "data" / "mcp_engram_home"
 
 
 def said(findings: object, about: str) -> doctor.Finding:
@@ -40,6 +44,48 @@ def test_a_network_file_system_is_refused_with_a_reason(home: Path, monkeypatch:
     assert (
         found.standing == "problem" and "locks cannot be trusted" in found.said and "ENGRAM_HOME" in found.do
     )
+
+
+def test_permissions_of_files_that_are_not_engrams_are_nobodys_business_here(
+    runtime: Runtime, home: Path
+) -> None:
+    runtime.append(PromptSubmitted(text="x"))
+    others = home / "events"
+    shutil.copytree(MCP_ENGRAM_HOME / "events", others)
+    (home / "memories.duckdb").write_bytes(b"DUCK")
+    for path in (others, *others.iterdir(), home / "memories.duckdb"):
+        path.chmod(0o755)
+    files = runtime.journal.files
+    assert said(doctor.of_files(files), "permissions").said == "only yours"
+    assert "set right" not in said(doctor.of_files(files, fix=True), "permissions").said
+    assert (home / "memories.duckdb").stat().st_mode & 0o777 == others.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("name", ["state", "memory"])
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_a_folder_in_the_place_of_a_derived_file_is_put_aside(home: Path, name: str, suffix: str) -> None:
+    with Runtime.open(home, project="/p", settings=Settings(model="off")) as runtime:
+        runtime.append(TaskCreated(name="kept"), MemoryStored(content="kept too", importance=0.5))
+        runtime.catch_up()
+        runtime.memory.catch_up()
+    files = paths.HomeFiles(home)
+    place = getattr(files, name)
+    for end in ("", "-wal", "-shm"):
+        place.with_name(place.name + end).unlink(missing_ok=True)
+    place = place.with_name(place.name + suffix)
+    place.mkdir(mode=0o700)
+    (place / "mine.txt").write_text("mine")
+    found = said(doctor.of_files(files), "files")
+    assert place.name in found.said and "engram rebuild-cache" in found.do
+    with Runtime.open(home, project="/p", settings=Settings(model="off")) as runtime:
+        runtime.rebuild_state()
+        runtime.memory.rebuild()
+        assert [task.name for task in runtime.state.tasks()] == ["kept"]
+        assert [row.content for row in runtime.memory.rows()] == ["kept too"]
+        assert not runtime._state.in_memory
+    (aside,) = files.damaged.iterdir()
+    assert (aside / "mine.txt").read_text() == "mine"
+    assert getattr(files, name).is_file()
 
 
 def test_an_old_sqlite_is_named_with_its_bug(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,6 +249,38 @@ def test_a_file_outside_that_a_link_leads_to_is_not_written(home: Path, tmp_path
     assert users.read_text() == f"mine: {SECRET}"
 
 
+def test_files_of_others_in_the_home_are_told_and_left_as_they_are(home: Path) -> None:
+    others = {
+        "events/events-20261121.jsonl.gz": gzip.compress(SECRET.encode()),
+        "events/events-20261122.jsonl": SECRET.encode(),
+        "memories.duckdb": b"DUCK" + SECRET.encode(),
+        "backup.gz": gzip.compress(SECRET.encode()),
+        "state.v1.sqlite.mine": SECRET.encode(),
+    }
+    with opened(home) as runtime:
+        runtime.append(e.PromptSubmitted(text=SECRET))
+        for name, content in others.items():
+            (home / name).parent.mkdir(exist_ok=True)
+            (home / name).write_bytes(content)
+        outcome = forget_text(runtime, SECRET)
+    assert {name: (home / name).read_bytes() for name in others} == others
+    left = list(left_in_files(runtime.journal.files, outcome.words, NOBODY))
+    assert sorted(left) == sorted(f"{name} (not Engram's; remove it yourself)" for name in others)
+
+
+def test_a_packed_file_of_a_session_keeps_what_else_it_says(home: Path) -> None:
+    with opened(home) as runtime:
+        runtime.append(e.PromptSubmitted(text=SECRET))
+        packed = home / "sessions" / "s1" / "log.jsonl.gz"
+        packed.parent.mkdir(parents=True)
+        packed.write_bytes(gzip.compress(f'{{"a": "kept"}}\n{{"b": "{SECRET}"}}\n'.encode()))
+        outcome = forget_text(runtime, SECRET)
+    assert gzip.decompress(packed.read_bytes()).startswith(b'{"a": "kept"}\n{"b": "xxxx')
+    assert list(left_in_files(runtime.journal.files, outcome.words, NOBODY)) == []
+    assert traces(home, SECRET) == []
+    assert [path.name for path in packed.parent.iterdir()] == [packed.name]
+
+
 def test_matches_of_an_expression_are_found_at_their_bytes() -> None:
     data = "é key-1 ü key-22 \N{GRINNING FACE} key-333".encode() + b"\xff key-4"
     spans = list(Needles(regex=r"key-\d+").spans(data))
@@ -361,6 +393,21 @@ def test_a_regular_expression_forgets_all_it_matches(home: Path) -> None:
         with pytest.raises(UsageError):
             forget_text(runtime, "abc")
     assert traces(home, "ACME-11-x") == traces(home, "ACME-22-y") == []
+
+
+def test_an_expression_that_matches_a_few_characters_is_refused_before_anything_is_changed(
+    home: Path,
+) -> None:
+    with opened(home) as runtime:
+        runtime.append(e.PromptSubmitted(text="room 42, badge 4711"))
+        before = runtime.events()
+        with pytest.raises(UsageError, match="less than 4 characters"):
+            forget_text(runtime, r"\d{1,9}", regex=True)
+        assert runtime.events() == before
+        forget_text(runtime, r"\d{4,}", regex=True)
+        (prompt,) = runtime.events(kinds=("PromptSubmitted",))
+        assert prompt.event == e.PromptSubmitted(text=f"room 42, badge {MARK}")
+    assert list(Needles(regex=r"\d+").spans(b"12 4711")) == [(3, 7)]
 
 
 def test_a_word_of_a_closed_set_takes_its_whole_event_along(home: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engram_runtime.errors import EngramError, StoreDamaged, StoreUnavailable, UsageError
+from engram_runtime.database import connect_bare
+from engram_runtime.errors import EngramError, StoreDamaged, StoreTooNew, StoreUnavailable, UsageError
 from engram_runtime.journal.events import (
     CheckpointWritten,
     MemoryStored,
@@ -332,3 +333,14 @@ def test_what_has_no_space_is_refused_before_it_is_written(
     with pytest.raises(StoreUnavailable, match="no space for journal"):
         import_home(file, other)
     assert list(other.iterdir()) == []
+
+
+def test_a_home_of_a_newer_version_is_called_that(home: Path, tmp_path: Path) -> None:
+    journal = connect_bare(HomeFiles(home).journal)
+    journal.execute("PRAGMA user_version=999")
+    journal.close()
+    with pytest.raises(StoreTooNew) as refused:
+        export_home(HomeFiles(home), tmp_path / "out.tar.gz")
+    assert "newer Engram" in str(refused.value)
+    assert "recover" not in refused.value.hint
+    assert not (tmp_path / "out.tar.gz").exists()
