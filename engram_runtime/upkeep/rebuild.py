@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 
 from engram_runtime import database
+from engram_runtime.memory import vector_cache
 from engram_runtime.paths import HomeFiles
 
 _PLACES = frozenset({"projection", "meta"})
@@ -36,7 +37,5 @@ def _counted(path: Path) -> dict[str, int]:
 
 
 def drop_vectors(files: HomeFiles) -> None:
-    """Remove vectors that are kept beside the memory file, so that every one is computed again."""
-    for path in files.root.glob("vectors*"):
-        if path.is_file():
-            path.unlink()
+    """Remove the vectors that are kept by text beside the memory file, so that every one is computed again."""
+    vector_cache.erase(files.root)

@@ -100,8 +100,14 @@ def test_rebuilding_the_cache_gives_the_same_rows(used: Bench) -> None:
     told = json.loads(used.engram("rebuild-cache", "--json").out)
     assert told["before"] == told["after"]
     assert told["after"]["memory.memories"] == 1
+    cache = used.home / "vectors" / "abc.sqlite"
+    cache.parent.mkdir(mode=0o700, exist_ok=True)
+    mine = used.home / "vectors.txt"
+    for file in (cache, mine):
+        file.touch(mode=0o600)
     text = used.engram("rebuild-cache", "--reembed")
     assert text.code == 0 and "differs" not in text.out.decode()
+    assert mine.exists() and not cache.exists()
 
 
 def test_a_folder_in_the_place_of_the_state_is_put_aside_by_rebuilding(used: Bench) -> None:
