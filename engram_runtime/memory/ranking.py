@@ -19,7 +19,7 @@ from engram_runtime.memory.results import Hit
 Mode = Literal["tokens", "sentence", "words"]
 """What of meaning was compared: the tokens too, the sentence vector, nothing."""
 
-HEAD = 24
+HEAD = 16
 """Of the best so many, outdated and repeated ones are looked for."""
 OUTDATED_FROM = 2.0
 """Log-odds from which a newer memory goes before an older one."""

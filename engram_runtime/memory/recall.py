@@ -21,7 +21,9 @@ CANDIDATES = 80
 """Rows looked at by words, and as many by meaning."""
 WEIGHED = 96
 """Of these, so many are looked at closely, with what stands beside them."""
-HEAD = 48
+FLANKED = 48
+"""Of these, so many bring what stands beside them: its words and tokens count for them."""
+HEAD = 40
 """Of these, so many are compared by their tokens."""
 PATIENCE = 0.25
 """Seconds to wait for that comparison."""
@@ -162,7 +164,8 @@ def _candidates(
         leading = [lines[memory] for memory in found.ids[:LEADING] if memory in lines]
         beside = {place for line in leading for place in (line.previous, line.following) if place}
         lines |= lexical.lines(connection, beside - lines.keys(), asked.terms)
-    kept = {*found.ids[:LEADING], *beside, *_likeliest(lines, cosine, rare, weighed)}
+    likely = _likeliest(lines, cosine, rare, weighed)
+    kept = {*found.ids[:LEADING], *beside, *likely}
     rows = _with_successors(index, index.select(*_within(scope, kept)), scope)
     with index.connection() as connection:
         lines |= lexical.lines(connection, rows.keys() - lines.keys(), asked.terms)
@@ -170,7 +173,7 @@ def _candidates(
             if row.project != scope.project and row.id in lines:
                 # A global memory: what stands beside it elsewhere is not for this project.
                 lines[row.id] = lines[row.id]._replace(previous=None, following=None)
-        known = [lines[memory] for memory in rows if memory in lines]
+        known = [lines[memory] for memory in likely[:FLANKED] if memory in rows]
         beside = {place for line in known for place in (line.previous, line.following) if place}
         lines |= lexical.lines(connection, beside - lines.keys(), asked.terms)
     candidates = [
@@ -186,8 +189,6 @@ def _likeliest(
     lines: Mapping[int, lexical.Line], cosine: Mapping[int, float], rare: Mapping[str, float], most: int
 ) -> list[int]:
     """Of the memories found, the `most` that meaning and their own words speak for most."""
-    if len(lines) <= most:
-        return list(lines)
     total = sum(rare.values()) or 1.0
 
     def impression(memory: int) -> float:
