@@ -15,7 +15,7 @@ from engram_runtime.paths import HomeFiles
 _PLACE = "SELECT position, hash FROM projection"
 _LAST = "SELECT position, hash FROM journal ORDER BY position DESC LIMIT 1"
 _UNFINISHED = "SELECT id FROM sessions WHERE ended_at IS NULL"
-# As `queries._INTERRUPTED`, but for reports, which count here whoever made them.
+# As `queries._INTERRUPTED`, but for reports, which count here whoever made them, and when.
 _INTERRUPTED = """
     SELECT EXISTS (
         SELECT 1 FROM tasks LEFT JOIN sessions ON sessions.id = tasks.last_session

@@ -304,12 +304,35 @@ def _count(table: Table, *where: ColumnElement[bool]) -> Any:
 
 
 _FEATURES_OPEN = _count(PROGRESS, PROGRESS.c.task == TASKS.c.id, PROGRESS.c.status.in_(_OPEN))
+# What a session reports is about what it had taken up by then; what is tracked for a task afterwards says that the
+# work goes on.
+_TAKEN_UP_BEFORE = (
+    select(ATTEMPTS.c.task)
+    .where(
+        ATTEMPTS.c.task == TASKS.c.id,
+        ATTEMPTS.c.session == INTERRUPTIONS.c.session,
+        ATTEMPTS.c.position < INTERRUPTIONS.c.id,
+    )
+    .correlate(TASKS, INTERRUPTIONS)
+    .exists()
+)
+_WENT_ON = or_(
+    select(PROGRESS.c.task)
+    .where(PROGRESS.c.task == TASKS.c.id, PROGRESS.c.position > INTERRUPTIONS.c.id)
+    .correlate(TASKS, INTERRUPTIONS)
+    .exists(),
+    select(FAILURES.c.task)
+    .where(FAILURES.c.task == TASKS.c.id, FAILURES.c.memory > INTERRUPTIONS.c.id)
+    .correlate(TASKS, INTERRUPTIONS)
+    .exists(),
+)
 _REPORT_OF_TASK = and_(
     INTERRUPTIONS.c.resolved_by.is_(None),
     or_(
         INTERRUPTIONS.c.task == TASKS.c.id,
-        and_(SESSIONS.c.mode == "mcp", INTERRUPTIONS.c.session == TASKS.c.last_session),
+        and_(SESSIONS.c.mode == "mcp", INTERRUPTIONS.c.session == TASKS.c.last_session, _TAKEN_UP_BEFORE),
     ),
+    not_(_WENT_ON),
 )
 _REPORTED = select(INTERRUPTIONS.c.id).where(_REPORT_OF_TASK).exists()
 # The end of an agent that nobody supervised is not seen: an interruption it reported stands for it.
@@ -335,7 +358,7 @@ def _task_query() -> Select[Any]:
 
     Interrupted: not done or cancelled, not live, and either the last session's verdict is not `finished` (a user who
     quits interrupts only what was in progress: a running tool, a feature in progress or blocked), or an
-    interruption was reported that no later attempt has taken up.
+    interruption was reported that no later attempt, progress or failure of the task followed.
     """
     columns = [column for column in TASKS.columns if column.name != "updated"]
     return select(

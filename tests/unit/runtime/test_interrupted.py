@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import msgspec
 import pytest
 
 from engram_runtime.journal import events as e
@@ -129,6 +130,51 @@ def test_an_unsupervised_session_is_interrupted_by_its_own_report(runtime: Runti
     task = begin(runtime, mode="mcp")
     assert interrupted(runtime) == []
     runtime.append(e.InterruptionReported(reason="user_away"))
+    assert interrupted(runtime) == [task]
+
+
+def test_a_task_begun_after_the_report_is_live_and_the_reported_one_stays_interrupted(
+    runtime: Runtime,
+) -> None:
+    reported = begin(runtime, mode="mcp")
+    runtime.append(e.InterruptionReported(reason="user_away"))
+    (later,) = runtime.append(e.TaskCreated(name="later"))
+    runtime.append(e.TaskAttached(task=later))
+    assert interrupted(runtime) == [reported]
+    view = runtime.state.task(later)
+    assert view is not None and view.live
+
+
+def test_a_report_counts_for_all_that_an_unsupervised_session_had_taken_up(runtime: Runtime) -> None:
+    first = begin(runtime, mode="mcp")
+    (second,) = runtime.append(e.TaskCreated(name="second"))
+    runtime.append(e.TaskAttached(task=second))
+    runtime.append(e.InterruptionReported(reason="overflow"))
+    assert set(interrupted(runtime)) == {first, second}
+
+
+@pytest.mark.parametrize("mode", ["mcp", "interactive"])
+def test_work_tracked_after_a_report_says_that_the_task_goes_on(
+    runtime: Runtime, mode: e.SessionMode
+) -> None:
+    for number, work in enumerate(
+        (e.ProgressTracked(feature="f", status="done"), e.FailureTracked(error="boom", component="c"))
+    ):
+        session = f"s{number}"
+        runtime.append(e.SessionStarted(agent="claude", mode=mode), session=session)
+        (task,) = runtime.append(e.TaskCreated(name="t"), session=session)
+        runtime.append(e.TaskAttached(task=task), session=session)
+        runtime.append(e.InterruptionReported(reason="overflow"), session=session)
+        runtime.append(msgspec.structs.replace(work, task=task), session=session)
+        view = runtime.state.task(task)
+        assert view is not None and view.live
+        end(runtime, "finished", session)
+    assert interrupted(runtime) == []
+
+
+def test_a_hand_off_after_a_report_leaves_the_task_interrupted(runtime: Runtime) -> None:
+    task = begin(runtime, mode="mcp")
+    runtime.append(e.InterruptionReported(reason="overflow"), e.HandoffRecorded(summary="so far", task=task))
     assert interrupted(runtime) == [task]
 
 
