@@ -148,6 +148,7 @@ def test_05_two_servers_on_one_home_both_work_and_see_each_other(home: Path) -> 
         assert two.call("recall_memory", query="lexer fact", top_k=20)["memoriesFound"] >= 5
 
 
+@pytest.mark.slow
 def test_06_a_truncated_home_is_never_silently_empty_and_recovers_everything_readable(home: Path) -> None:
     with opened(home) as runtime:
         agent = Agent(runtime)

@@ -42,6 +42,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Connect:
     return connected
 
 
+@pytest.mark.slow
 async def test_every_answer_has_the_keys_of_mcp_engram(connect: Connect) -> None:
     async with connect() as client:
         said = await every_tool(client)
@@ -59,6 +60,7 @@ async def test_every_answer_has_the_keys_of_mcp_engram(connect: Connect) -> None
             jsonschema.validate(said.answers[tool.name], tool.output_schema or {})
 
 
+@pytest.mark.slow
 async def test_every_answer_fits_its_whole_schema(connect: Connect) -> None:
     async with connect() as client:
         said = await every_tool(client)

@@ -18,6 +18,7 @@ AGENTS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.guarantee("G5")
 async def test_every_key_but_the_prefix_reaches_the_agent() -> None:
     async with opened() as ui:

@@ -157,6 +157,7 @@ def hook(at: Bench, source: str = "startup", **env: str) -> Done:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.guarantee("G3")
 def test_the_hook_gives_the_briefing_of_interrupted_work(at: Bench) -> None:
     task = interrupted(at)

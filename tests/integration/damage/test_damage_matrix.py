@@ -88,6 +88,7 @@ def check_after(seen: Seen, written: dict[int, object]) -> None:
         assert not lost & {p for p in seen.readable if p in written} or len(lost) <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part_name", "fault_name"), QUICK)
 def test_damage_is_detected_and_repaired(
     template: tuple[Path, dict[int, object]], tmp_path: Path, part_name: str, fault_name: str

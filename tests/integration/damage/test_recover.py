@@ -164,6 +164,7 @@ def test_killed_at_any_step_the_next_run_finishes(
     assert ended.returncode == 0 and step > 10
 
 
+@pytest.mark.slow
 def test_a_home_in_use_is_left_alone_and_the_user_is_named(home: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDING, str(home)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -38,6 +38,7 @@ GIVEN: dict[str, object] = {
 }
 
 
+@pytest.mark.slow
 def test_every_tool_answers_on_a_recovered_home(tmp_path: Path) -> None:
     home = tmp_path / "home"
     make_home(home)

@@ -47,6 +47,7 @@ def agent(script: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "number"), [(PATIENT, signal.SIGTERM), (IGNORES_TERM, signal.SIGKILL)], ids=["term", "kill"]
 )

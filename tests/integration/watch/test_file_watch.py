@@ -224,6 +224,7 @@ async def test_too_many_folders_are_not_watched(tmp_path: Path, monkeypatch: pyt
         assert "more than 3 folders" in (eyes.watch.problem or "")
 
 
+@pytest.mark.slow
 async def test_many_new_folders_end_in_few_watchers_and_all_threads_end(tmp_path: Path) -> None:
     repository(tmp_path)
     before = threading.active_count()

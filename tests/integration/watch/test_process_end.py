@@ -64,6 +64,7 @@ async def kill_and_end(agent: Watched, tree: ProcessTree, **options: object) -> 
     return await end_tree(tree, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 async def test_five_orphans_that_ignore_term_and_hangup_are_killed_after_the_grace(
     reaper: Reaper, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ async def test_paused_reading_blocks_the_agent_and_resuming_loses_nothing() -> N
         assert numbers == list(range(40000))
 
 
+@pytest.mark.slow
 async def test_an_agent_that_closes_its_terminal_for_a_moment_is_heard_again() -> None:
     script = (
         "import os,time\n"

@@ -166,6 +166,7 @@ def test_another_models_vectors_are_not_touched(index: Index, matrix: Matrix) ->
     assert math.isclose(matrix.share(), 1 / 2500)
 
 
+@pytest.mark.slow
 def test_a_file_made_anew_is_read_anew_and_one_that_went_is_let_go(
     index: Index, matrix: Matrix, home: Path
 ) -> None:

@@ -50,6 +50,7 @@ def indexed(memory: Memory) -> None:
     wait_until(lambda: memory.stats().lag == 0, seconds=10)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(stores, min_size=1, max_size=14), texts)
 def test_nothing_of_another_project_or_user_is_shown_unless_it_is_global(

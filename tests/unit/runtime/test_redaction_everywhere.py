@@ -72,6 +72,7 @@ def named(node: ast.expr) -> str:
     return str(getattr(node, "id", None) or getattr(node, "attr", ""))
 
 
+@pytest.mark.slow
 def test_every_payload_of_the_journal_is_made_by_the_one_encoder() -> None:
     found = 0
     for name, tree in sources():

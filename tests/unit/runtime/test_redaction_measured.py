@@ -93,6 +93,7 @@ def test_redacting_any_mixture_twice_is_redacting_it_once(pieces: list[str]) -> 
     assert once == text or not (is_plain(text) or is_plain(json.dumps(text, ensure_ascii=False)))
 
 
+@pytest.mark.slow
 @settings(max_examples=rounds(60, 3000), deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_can_be_redacted(text: str) -> None:

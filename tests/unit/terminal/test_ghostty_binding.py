@@ -41,6 +41,7 @@ def test_the_declarations_are_parsed_once_and_then_loaded(
     assert works()
 
 
+@pytest.mark.slow
 def test_a_cache_others_could_have_written_is_not_run(cache: Path) -> None:
     assert works()
     (generated,) = cache.glob("*.py")
@@ -49,6 +50,7 @@ def test_a_cache_others_could_have_written_is_not_run(cache: Path) -> None:
     assert works()
 
 
+@pytest.mark.slow
 def test_a_broken_or_unwritable_cache_only_costs_time(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert works()
     (generated,) = cache.glob("*.py")

@@ -79,6 +79,7 @@ def test_delete_characters_in_output_show_nothing(open_engine: OpenScreen) -> No
     assert screen.text().startswith("ab")
 
 
+@pytest.mark.slow
 def test_thousands_of_rows_are_kept(open_engine: OpenScreen) -> None:
     screen = open_engine(120, 8)
     screen.feed(lines(9000))

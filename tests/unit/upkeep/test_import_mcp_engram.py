@@ -176,6 +176,7 @@ def test_a_rebuild_gives_the_same_rows(runtime: Runtime, old_home: Path) -> None
     assert runtime.verify().flaw == ""
 
 
+@pytest.mark.slow
 def test_a_large_home_is_written_in_few_transactions(tmp_path: Path) -> None:
     folder = tmp_path / "old" / "events"
     folder.mkdir(parents=True)
