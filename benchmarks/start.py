@@ -14,6 +14,7 @@ import time
 from benchmarks.place import OuterTerminal, Place, Row, median, outer
 
 RUNS = 9
+CLAUDE_RUNS = 5
 STARTED = "x-started"
 AGENT = ("/bin/sh", "-c", f": > {STARTED}; echo REA''DY; read x")
 ALTERNATE_SCREEN = b"\x1b[?1049h"
@@ -52,6 +53,7 @@ def rows() -> list[Row]:
         _row("engram run X adds to X's start, TUI, --no-resume", spawned, shown, "fresh"),
         _row("… looking for interrupted work first", spawned, shown, "asking"),
         Row("… until the TUI's first paint", "(shown)", _seconds(painted), None),
+        _claude_row(),
         Row(
             "engram --help",
             "≤ 0.15 s",
@@ -59,6 +61,33 @@ def rows() -> list[Row]:
             median(help_s) <= 0.15,
         ),
     ]
+
+
+def _claude_row() -> Row:
+    """What Engram adds until real Claude Code first asks its model (a scripted one on loopback), turn by turn.
+
+    It is more than the start: the question is held until Claude knows Engram's tools and has the briefing.
+    """
+    from tests.agents.harness import find_claude
+    from tests.agents.supervised import BYPASS, ENGRAM, desk
+    from tests.fakes.scripted_llm import Reply
+
+    what, claude = "engram run claude -p adds to Claude's first model request", find_claude()
+    if claude is None:
+        return Row(what, "≤ 0.3 s", "not measured: `make agents` installs Claude Code", None)
+    asked: dict[str, list[float]] = {"bare": [], "engram": []}
+    line = {"bare": [claude], "engram": [ENGRAM, "run", "--headless", "claude", "--"]}
+    with desk(lambda _: Reply.say("done"), claude) as at:
+        at.engram("run", "--headless", "--", "/bin/true")
+        for _ in range(CLAUDE_RUNS):
+            for way, words in line.items():
+                before, began = len(at.llm.main_requests), time.monotonic()
+                at.home.run([*words, "-p", "hello", BYPASS])
+                asked[way].append(at.llm.main_requests[before].arrived - began)
+    added = [ours - bare for ours, bare in zip(asked["engram"], asked["bare"], strict=True)]
+    return Row(
+        what, "≤ 0.3 s", f"{_seconds(added)}; bare Claude {_seconds(asked['bare'])}", median(added) <= 0.3
+    )
 
 
 def _row(

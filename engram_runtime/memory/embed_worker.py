@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import fcntl
 import logging
 import os
@@ -125,6 +126,7 @@ class Worker:
     def _warm(self, answers: Answers) -> None:
         try:
             answers.warm()
+            _give_back()
         except (OSError, driver().Error) as error:
             # The file may be damaged or on its way out; whoever recalls heals it, and it is read again.
             log.warning("the vectors cannot be read: %s", error)
@@ -232,6 +234,12 @@ def main(arguments: list[str] | None = None) -> int:
         handler.flush()
         # Not sys.exit: the loading thread may be inside torch, which does not like an interpreter that ends.
         os._exit(0)
+
+
+def _give_back() -> None:
+    """Returns to the system what loading needed for a moment: some 40 MB with 100,000 memories."""
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _detach() -> None:

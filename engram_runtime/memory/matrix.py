@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FILL = 900
 """Ids in one SQL statement."""
+AT_ONCE = 8192
+"""Vectors read at a time."""
 
 Group = tuple[str, str, str, str]
 """Project, user, scope and type: what a `Scope` decides by."""
@@ -148,13 +150,14 @@ class Matrix:
             if not self._is_there(self._kept):
                 self._empty()
                 self._kept = self._fullest()
+                self._rows.reserve(self._kept.rows if self._kept is not None else 0)
             if self._kept is None:
                 return
-            changed = self._connection.execute(
-                "SELECT id, change, gone FROM vector_rows WHERE model = ? AND change > ? ORDER BY change",
-                (self._kept.key, self._seen),
-            ).fetchall()
-            if changed:
+            # In parts: the rows of 100,000 at once, as Python's objects, would take more memory than the vectors.
+            while changed := self._connection.execute(
+                "SELECT id, change, gone FROM vector_rows WHERE model = ? AND change > ? ORDER BY change LIMIT ?",
+                (self._kept.key, self._seen, AT_ONCE),
+            ).fetchall():
                 self._take(self._kept, changed)
                 self._seen = int(changed[-1][1])
         finally:
@@ -209,9 +212,9 @@ class Matrix:
 
         table = f"vectors_{kept.key}"
         sql = f"SELECT rowid, chunk_id, chunk_offset FROM {table}_rowids"  # noqa: S608
-        # Of most of the rows: all are read, which is quicker than to name them.
+        # Of many, all between the first and the last are read, which is quicker than to name them.
         found = (
-            self._connection.execute(sql)
+            self._connection.execute(f"{sql} WHERE rowid BETWEEN ? AND ?", (ids[0], ids[-1]))
             if len(ids) > FILL
             else self._select(f"{sql} WHERE rowid IN ({{}})", ids)
         )

@@ -41,6 +41,7 @@ class QuantisedRows:
         self._fine = numpy.empty((0, dim), numpy.int8)
         self._order = numpy.empty(0, numpy.int64)
         self._sorted = numpy.empty(0, numpy.int64)
+        self._moved = False
 
     def __len__(self) -> int:
         return self._count
@@ -86,13 +87,23 @@ class QuantisedRows:
                 column[row] = column[last]
             self._coarse[row], self._fine[row] = self._coarse[last], self._fine[last]
             self._count = last
+            self._moved = True
 
     def index(self) -> None:
         """Makes rows findable by their id."""
         import numpy
 
-        self._order = numpy.argsort(self._ids[: self._count], kind="stable")
-        self._sorted = self._ids[self._order]
+        fresh = self._ids[len(self._order) : self._count]
+        follow = not len(self._sorted) or not len(fresh) or fresh[0] > self._sorted[-1]
+        if self._moved or not follow or (numpy.diff(fresh) <= 0).any():
+            self._order = numpy.argsort(self._ids[: self._count], kind="stable")
+            self._sorted = self._ids[self._order]
+        else:
+            # Newer memories than all others, as nearly always: sorting 100,000 for each would cost more than storing.
+            rows = numpy.arange(len(self._order), self._count)
+            self._order = numpy.concatenate((self._order, rows))
+            self._sorted = numpy.concatenate((self._sorted, fresh))
+        self._moved = False
 
     def rows_of(self, ids: Sequence[int]) -> Rows:
         """The rows of those of these memories that have one."""
