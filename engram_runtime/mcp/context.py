@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from engram_runtime.continuity.inert import inert_line
 from engram_runtime.errors import NotFound, StoreError
 from engram_runtime.journal.events import Event, TaskAttached
 from engram_runtime.journal.records import CheckpointReason
@@ -92,6 +93,20 @@ class Call:
     def user(self, given: str) -> str:
         """The user meant: the host's, where the agent left the default."""
         return self.context.user if given == "default" else given
+
+    def task_of(self, task: int, user: str) -> TaskView:
+        """As `task`; a user who was named must be the task's. The default names nobody. Raises NotFound."""
+        found = self.task(task)
+        self.check_user(f"Task {task}", found.user, user)
+        return found
+
+    def check_user(self, what: str, owner: str, named: str) -> None:
+        """Raises NotFound where a user was named who is not the owner."""
+        if named not in ("default", owner):
+            raise NotFound(
+                f"{what} not found for user {inert_line(named, 60)!r}.",
+                hint="Leave user_id out, or name its user.",
+            )
 
     def task(self, task: int) -> TaskView:
         """A task of this project; one that was taken over also by the number it had elsewhere, where no task of this

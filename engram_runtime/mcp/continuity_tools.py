@@ -198,7 +198,7 @@ def session_handoff(call: Call, given: SessionHandoff) -> HandedOff:
 
 def restore_checkpoint(call: Call, given: RestoreCheckpoint) -> Restored:
     """The continuation package; the session works on the task from now on, unless it is closed."""
-    task = call.task(given.task_id)
+    task = call.task_of(given.task_id, given.user_id)
     if given.version is None:
         # What was said since the last checkpoint (debounced, or the writer died) must not be missing.
         checkpoint = _newest(call, task)
@@ -248,7 +248,7 @@ def _newest(call: Call, task: TaskView) -> CheckpointView | None:
 
 def list_checkpoints(call: Call, given: ListCheckpoints) -> Checkpoints:
     """Checkpoints of a task, newest first."""
-    task = call.task(given.task_id)
+    task = call.task_of(given.task_id, given.user_id)
     found = call.runtime.state.checkpoints(task.id, limit=given.limit)
     return Checkpoints(task_id=task.id, checkpoints=[_listed(view) for view in found], total=task.checkpoints)
 

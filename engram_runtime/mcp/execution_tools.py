@@ -206,6 +206,7 @@ def spawn_subtask(call: Call, given: SpawnSubtask) -> Spawned:
 def trace_execution(call: Call, given: TraceExecution) -> Traced:
     """All attempts, retries and subtasks of an execution, with the sessions that worked on them."""
     execution = _execution(call, given.execution_id)
+    call.check_user(f"Execution {execution_name(execution.id)}", execution.user, given.user_id)
     tasks = call.runtime.state.tasks_of_execution(execution.id)
     still_open = [task for task in tasks if task.status in _OPEN]
     current = (still_open or tasks)[-1:]
@@ -229,6 +230,7 @@ def trace_execution(call: Call, given: TraceExecution) -> Traced:
 def end_execution(call: Call, given: EndExecution) -> Ended:
     """Over for good, or laid aside. Its tasks keep their status."""
     execution = _execution(call, given.execution_id)
+    call.check_user(f"Execution {execution_name(execution.id)}", execution.user, given.user_id)
     if execution.status != given.status:
         call.record(ExecutionEnded(execution=execution.id, status=given.status))
     name = execution_name(execution.id)

@@ -16,18 +16,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio.to_thread
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engram_runtime.errors import StoreUnavailable, UsageError
 from engram_runtime.ids import session_id, token
 from engram_runtime.journal.records import Verdict
+from engram_runtime.mcp.clients import SESSION_HEADER, Clients
 from engram_runtime.mcp.rest import HEALTH_PATHS, build_rest_app, failure
 from engram_runtime.mcp.server import MCPServer, build_server
-from engram_runtime.mcp.unsupervised import UnsupervisedSession, lost_sessions
+from engram_runtime.mcp.unsupervised import lost_sessions
 from engram_runtime.paths import HomeFiles, make_private_file, make_private_folder, prepare_home
 from engram_runtime.runtime import Runtime
 
@@ -36,6 +39,8 @@ LARGEST_BODY = 16 * 1024 * 1024
 """Bytes of one request: more than any text that is kept, so that a too long one gets a tool's own answer."""
 STOP_SECONDS = 2
 """How long running requests may hold up the end."""
+_VERSION_HEADER = "mcp-protocol-version"
+"""In every request but the handshake."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -47,7 +52,7 @@ def build_http_app(
     with this port. The bearer token is the caller's to check.
 
     It serves the path /mcp while its lifespan is entered (`app.router.lifespan_context(app)`, in one task). Stateless:
-    no session of the protocol is kept, so a client never meets a forgotten one, and none piles up.
+    the SDK keeps no session of the protocol, so a client never meets a forgotten one, and none piles up.
     """
     security = TransportSecuritySettings(
         enable_dns_rebinding_protection=not any_host,
@@ -94,19 +99,19 @@ def serve(home: Path, project: str, service: Service) -> int:
             hint="Leave --no-token or --host out.",
         )
     listening = listen(service.host, service.port)
-    name = session_id()
-    with listening, Runtime.open(home, project=project, session=name) as runtime:
+    with listening, Runtime.open(home, project=project, session=session_id()) as runtime:
         file, secret = access_token(home)
         port = int(listening.getsockname()[1])
-        session = UnsupervisedSession(runtime, name, Path.cwd())
+        clients = Clients(runtime, Path.cwd())
         lost_sessions(runtime)
-        context = session.context()
         any_host = not is_loopback(service.host)
         shown = f"[{service.host}]" if ":" in service.host else service.host
-        app = build_http_app(build_server(runtime, context), port, [f"{shown}:{port}"], any_host=any_host)
-        rest = build_rest_app(runtime, context) if service.rest else None
+        app = build_http_app(
+            build_server(runtime, clients.context), port, [f"{shown}:{port}"], any_host=any_host
+        )
+        rest = build_rest_app(runtime, clients.context) if service.rest else None
         hosts = None if any_host else frozenset([*_own_hosts(port), f"{shown}:{port}"])
-        guarded = _Guarded(app, rest, secret if service.needs_token else None, hosts)
+        guarded = _Guarded(app, rest, secret if service.needs_token else None, hosts, clients)
         url = f"http://{shown}:{port}"
 
         def ready() -> None:
@@ -116,7 +121,7 @@ def serve(home: Path, project: str, service: Service) -> int:
                 service.on_ready(url)
 
         got = asyncio.run(_serve_until_signal(guarded, app, listening, ready))
-        session.end(Verdict(kind="killed", signal=got, evidence=(f"signal {got} to the MCP server",)))
+        clients.end(Verdict(kind="killed", signal=got, evidence=(f"signal {got} to the MCP server",)))
     return 128 + got
 
 
@@ -154,9 +159,15 @@ class _Guarded:
     """The apps behind their door: Host, Origin, bearer token."""
 
     def __init__(
-        self, app: Starlette, rest: Starlette | None, secret: str | None, hosts: frozenset[str] | None
+        self,
+        app: Starlette,
+        rest: Starlette | None,
+        secret: str | None,
+        hosts: frozenset[str] | None,
+        clients: Clients | None = None,
     ) -> None:
-        """`secret` None: nobody needs a token; `hosts` None: any Host is taken."""
+        """`secret` None: nobody needs a token; `hosts` None: any Host is taken; `clients`: who is given a session."""
+        self._clients = clients
         self._app = app
         self._rest = rest
         self._expected = None if secret is None else f"Bearer {secret}".encode()
@@ -189,12 +200,43 @@ class _Guarded:
     def _app_at(self, scope: Scope, known: bool) -> ASGIApp:
         if scope["path"].rstrip("/") == PATH:
             scope["path"] = PATH
-            return self._app
+            return self._app if self._clients is None else _OwnSession(self._app, self._clients)
         if self._rest is not None and (scope["path"].startswith("/v1/") or scope["path"] in HEALTH_PATHS):
             scope.setdefault("state", {})["known"] = known
             return self._rest
         where = f"{PATH} and under /v1 (GET /v1/tools)" if self._rest is not None else PATH
         return failure(404, "not_found", f"Nothing here: the tools are at {where}.")
+
+
+class _OwnSession:
+    """Gives each MCP client that shakes hands an id to send along, so that it is known again; ends it on DELETE.
+
+    The protocol's later generation has no handshake and says its client in every request.
+    """
+
+    def __init__(self, app: ASGIApp, clients: Clients) -> None:
+        self._app = app
+        self._clients = clients
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. 405 for GET: nothing is ever sent unasked."""
+        headers = Headers(scope=scope)
+        if scope["method"] == "DELETE":
+            await anyio.to_thread.run_sync(self._clients.leave, headers)
+            await Response(status_code=204)(scope, receive, send)
+            return
+        if scope["method"] != "POST":
+            refusal = failure(405, "bad_method", "Requests come by POST.", {"Allow": "POST, DELETE"})
+            await refusal(scope, receive, send)
+            return
+        is_first = SESSION_HEADER not in headers and _VERSION_HEADER not in headers
+
+        async def answer(message: Message) -> None:
+            if is_first and message["type"] == "http.response.start" and message["status"] == 200:
+                MutableHeaders(scope=message)[SESSION_HEADER] = token()
+            await send(message)
+
+        await self._app(scope, receive, answer)
 
 
 async def _serve_until_signal(

@@ -111,7 +111,7 @@ class Recommended(Answer, frozen=True, kw_only=True):
 
 def detect_drift(call: Call, given: DetectDrift) -> DriftTold:
     """How far the work is from the checkpoint this session was given, else from the task's latest."""
-    task = call.task(given.task_id)
+    task = call.task_of(given.task_id, given.user_id)
     session = _session_on(call, task)
     since, checkpoint = _baseline(call, task)
     content = checkpoint.content if checkpoint else None
@@ -138,7 +138,7 @@ def detect_drift(call: Call, given: DetectDrift) -> DriftTold:
 
 def evaluate_continuity(call: Call, given: EvaluateContinuity) -> Evaluated:
     """What of the state before an interruption survived it."""
-    task = call.task(given.task_id)
+    task = call.task_of(given.task_id, given.user_id)
     meaning = Meaning(call.runtime)
     found = evaluate(
         call.runtime.state,
@@ -167,7 +167,7 @@ def evaluate_continuity(call: Call, given: EvaluateContinuity) -> Evaluated:
 
 def score_recovery(call: Call, given: ScoreRecovery) -> Scored:
     """How well the agent found its way back, by what it says against the checkpoint."""
-    task = call.task(given.task_id)
+    task = call.task_of(given.task_id, given.user_id)
     stated = recovery.Stated(
         goal=given.goal,
         completed=given.completed,
@@ -187,7 +187,7 @@ def score_recovery(call: Call, given: ScoreRecovery) -> Scored:
 
 def recommend_recovery(call: Call, given: RecommendRecovery) -> Recommended:
     """What to do about a task that was cut off."""
-    task = call.task(given.task_id)
+    task = call.task_of(given.task_id, given.user_id)
     advice = recovery.recommend(
         call.runtime.state,
         task,

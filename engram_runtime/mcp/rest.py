@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import msgspec
+from mcp_types import CallToolResult
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -18,10 +19,11 @@ from starlette.routing import Route
 
 from engram_runtime.errors import EngramError
 from engram_runtime.mcp import catalogue
+from engram_runtime.mcp.clients import NAME_HEADER, ContextOf
+from engram_runtime.mcp.context import ToolContext
 from engram_runtime.mcp.server import run_tool
 
 if TYPE_CHECKING:
-    from engram_runtime.mcp.context import ToolContext
     from engram_runtime.runtime import Runtime
 
 PATHS: Final[dict[str, str]] = {
@@ -63,7 +65,7 @@ def path_of(tool: str) -> str:
     return PATHS.get(tool, f"/v1/{tool}")
 
 
-def build_rest_app(runtime: Runtime, context: ToolContext) -> Starlette:
+def build_rest_app(runtime: Runtime, context: ToolContext | ContextOf) -> Starlette:
     """The routes as an ASGI app. Token, Host and Origin are the caller's to check; a request that came without the
     token has `scope["state"]["known"]` False and is told by /v1/health only whether all is well.
     """
@@ -73,8 +75,12 @@ def build_rest_app(runtime: Runtime, context: ToolContext) -> Starlette:
         if name is None:
             return failure(404, "not_found", f"Nothing at {request.url.path[:120]}. See GET /v1/tools.")
         given = await _body(request)
-        client = (_client(request), "")
-        result = await anyio.to_thread.run_sync(run_tool, runtime, context, client, name, given)
+
+        def run() -> CallToolResult:
+            own = context if isinstance(context, ToolContext) else context(request.headers, ("", ""))
+            return run_tool(runtime, own, (_client(request), ""), name, given)
+
+        result = await anyio.to_thread.run_sync(run)
         answer: Any = result.structured_content or {}
         if not result.is_error:
             return JSONResponse(answer)
@@ -190,7 +196,8 @@ def _tool_at(path: str) -> str | None:
 
 
 def _client(request: Request) -> str:
-    agent = request.headers.get("user-agent", "").split("/", 1)[0].strip()
+    named = request.headers.get(NAME_HEADER, "").strip()
+    agent = named or request.headers.get("user-agent", "").split("/", 1)[0].strip()
     return "".join(char for char in agent if char.isprintable())[:_CLIENT_LENGTH] or "rest client"
 
 

@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from engram_runtime.continuity.inert import inert_line
 from engram_runtime.errors import EngramError, UsageError
 from engram_runtime.mcp import calling, catalogue, prompts, resources
+from engram_runtime.mcp.clients import ContextOf
 from engram_runtime.mcp.context import Call, ToolContext
 
 if TYPE_CHECKING:
@@ -29,29 +30,42 @@ MCPServer = Server[Any]
 the root logger, titles on every schema field (three times the size) and its own words before every error."""
 
 
-def build_server(runtime: Runtime, context: ToolContext) -> MCPServer:
-    """A server with all tools, for one session. Tools run in worker threads; the event loop never waits for a disk."""
+def build_server(runtime: Runtime, context: ToolContext | ContextOf) -> MCPServer:
+    """A server with all tools, for one session or, over HTTP, for each client's own. Tools run in worker threads; the
+    event loop never waits for a disk.
+    """
+
+    def context_of(request: ServerRequestContext[Any, Any]) -> ToolContext:
+        if isinstance(context, ToolContext):
+            return context
+        return context(getattr(request.request, "headers", {}), client_of(request))
 
     async def list_tools(
         request: ServerRequestContext[Any, Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         client, _ = client_of(request)
-        context.on_listed(client)
+        (await anyio.to_thread.run_sync(context_of, request)).on_listed(client)
         return types.ListToolsResult(tools=[types.Tool.model_validate(tool) for tool in catalogue.listing()])
 
     async def call_tool(
         request: ServerRequestContext[Any, Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         client = client_of(request)
-        return await anyio.to_thread.run_sync(
-            run_tool, runtime, context, client, params.name, params.arguments or {}
-        )
 
-    async def read(what: str, reading: Callable[[Call], _Read]) -> _Read:
-        return await anyio.to_thread.run_sync(_reading, runtime, context, what, reading)
+        def run() -> types.CallToolResult:
+            return run_tool(runtime, context_of(request), client, params.name, params.arguments or {})
 
-    async def list_resources(_: Any, __: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
-        found = await read("resources/list", resources.listed)
+        return await anyio.to_thread.run_sync(run)
+
+    async def read(
+        request: ServerRequestContext[Any, Any], what: str, reading: Callable[[Call], _Read]
+    ) -> _Read:
+        return await anyio.to_thread.run_sync(lambda: _reading(runtime, context_of(request), what, reading))
+
+    async def list_resources(
+        request: Any, _: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        found = await read(request, "resources/list", resources.listed)
         return types.ListResourcesResult(resources=[types.Resource.model_validate(entry) for entry in found])
 
     async def list_templates(
@@ -60,8 +74,10 @@ def build_server(runtime: Runtime, context: ToolContext) -> MCPServer:
         templates = [types.ResourceTemplate.model_validate(entry) for entry in resources.TEMPLATES]
         return types.ListResourceTemplatesResult(resource_templates=templates)
 
-    async def read_resource(_: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        mime, text = await read("resources/read", lambda call: resources.read(call, str(params.uri)))
+    async def read_resource(
+        request: Any, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        mime, text = await read(request, "resources/read", lambda call: resources.read(call, str(params.uri)))
         content = types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)
         return types.ReadResourceResult(contents=[content])
 
@@ -70,9 +86,11 @@ def build_server(runtime: Runtime, context: ToolContext) -> MCPServer:
             prompts=[types.Prompt.model_validate(entry) for entry in prompts.PROMPTS]
         )
 
-    async def get_prompt(_: Any, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+    async def get_prompt(request: Any, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         said, text = await read(
-            "prompts/get", lambda call: prompts.prompt_text(call, params.name, params.arguments or {})
+            request,
+            "prompts/get",
+            lambda call: prompts.prompt_text(call, params.name, params.arguments or {}),
         )
         message = types.PromptMessage(role="user", content=types.TextContent(type="text", text=text))
         return types.GetPromptResult(description=said, messages=[message])

@@ -181,7 +181,7 @@ def list_tasks(call: Call, given: ListTasks) -> Tasks:
 
 def get_task(call: Call, given: GetTask) -> TaskTold:
     """A task with what was said about it and its latest checkpoint."""
-    task = call.task(given.task_id)
+    task = call.task_of(given.task_id, given.user_id)
     rows = call.runtime.memory.rows(task=task.id, limit=None)
     kinds: dict[str, list[JSONObject]] = {"handoff": [], "failure": [], "progress": [], "memory": []}
     for row in rows:

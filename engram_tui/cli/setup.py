@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -165,14 +166,18 @@ def connections() -> dict[str, Any]:
     program = shutil.which("engram") or str(Path(sys.executable).with_name("engram"))
     hook = shutil.which("engram-session-hook") or str(Path(program).with_name("engram-session-hook"))
     env = {name: os.environ[name] for name in ("ENGRAM_HOME", "ENGRAM_MODEL") if os.environ.get(name)}
+    options = "".join(f" -e {name}={shlex.quote(value)}" for name, value in env.items())
+    words = "".join(f"{name}={shlex.quote(value)} " for name, value in env.items())
     server: dict[str, Any] = {"command": program, "args": ["mcp"], **({"env": env} if env else {})}
     return {
         "mcp_config": {"mcpServers": {"engram": server}},
-        "claude_command": f"claude mcp add engram -- {program} mcp",
+        "claude_command": f"claude mcp add engram{options} -- {shlex.quote(program)} mcp",
         "session_hook": {
-            "hooks": {"SessionStart": [{"hooks": [{"type": "command", "command": hook}]}]},
+            "hooks": {
+                "SessionStart": [{"hooks": [{"type": "command", "command": words + shlex.quote(hook)}]}]
+            },
         },
-        "claude_md": f"{Path(program).name} prompt >> CLAUDE.md",
+        "claude_md": f"{words}{Path(program).name} prompt >> CLAUDE.md",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from engram_runtime.journal.records import Verdict
 from engram_runtime.paths import project_of
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
+from engram_tui.cli.setup import connections
 from tests.integration.cli.runs import Bench, Done
 from tests.support import wait_until
 
@@ -219,6 +221,16 @@ def test_setup_says_what_it_did_and_does_it_once(at: Bench) -> None:
     assert second["steps"][0]["outcome"] == "present"
     assert at.home.stat().st_mode & 0o777 == 0o700
     assert b"claude mcp add engram" in run(at, "engram-setup").out
+
+
+def test_setup_tells_claude_of_the_same_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / "a home"
+    monkeypatch.setenv("ENGRAM_HOME", str(home))
+    monkeypatch.delenv("ENGRAM_MODEL", raising=False)
+    told = connections()
+    assert f"ENGRAM_HOME={home}" in shlex.split(told["claude_command"].split(" -- ")[0])
+    hook = told["session_hook"]["hooks"]["SessionStart"][0]["hooks"][0]["command"]
+    assert shlex.split(hook)[0] == shlex.split(told["claude_md"])[0] == f"ENGRAM_HOME={home}"
 
 
 def test_setup_on_a_home_that_cannot_be_is_one_line_and_an_exit_code(at: Bench) -> None:
