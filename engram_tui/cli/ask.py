@@ -20,7 +20,7 @@ from engram_tui.cli.output import age
 from engram_tui.discovery import state_of
 from engram_tui.messages import RecoveryCard, RecoveryChoice
 from engram_tui.supervisor.briefings import briefing_for, changed_since
-from engram_tui.supervisor.spec import SessionSpec
+from engram_tui.supervisor.spec import CONTINUE, SessionSpec
 from engram_tui.watch import git_watch
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ def ask_to_resume(runtime: Runtime, wish: Wish, fresh: SessionSpec, task: TaskVi
     load_face()
     from engram_tui.app import run_recovery_ui
     from engram_tui.cli.live import report
-    from engram_tui.cli.run import CONTINUE
     from engram_tui.supervisor.launch import start_detached
 
     card = recovery_card(runtime, task, wish.cwd)
