@@ -183,6 +183,7 @@ def test_a_tracked_failure_is_the_last_failure_and_not_to_be_redone(story: Story
     assert content.last_failure is not None and content.last_failure.text == "leeway hid it"
     assert content.must_not_redo[0].action == "leeway hid it"
     assert "compare issuer" in content.must_not_redo[0].reason
+    assert "_" not in content.must_not_redo[0].reason
 
 
 def test_unchanged_state_is_recognised(story: Story) -> None:
