@@ -17,7 +17,7 @@ import time
 from benchmarks.place import Place, Row, percentile
 from engram_runtime.runtime import Runtime
 
-KILLS = 20
+KILLS = 200
 FILES = 50_000
 POLL_S = 0.005
 

@@ -315,7 +315,7 @@ def _must_not_redo(facts: Facts, before: Checkpoint) -> tuple[Prohibition, ...]:
 
 
 def _failure_reason(failure: FailureView) -> str:
-    parts = ["failed_dont_retry"]
+    parts = ["tried before and failed"]
     if failure.root_cause:
         parts.append(f"cause: {failure.root_cause}")
     if failure.fix:

@@ -73,9 +73,9 @@ def native_session_seen(rows: Connection, at: Recorded, event: events.NativeSess
 
 
 def prompt_submitted(rows: Connection, at: Recorded, event: events.PromptSubmitted) -> None:
-    """The first prompt of the user stays; the last one is what the agent works on."""
-    _set(rows, at, last_prompt=event.text)
+    """The first prompt of the user stays, the last one replaces the one before; Engram's own is neither."""
     if event.by == "user":
+        _set(rows, at, last_prompt=event.text)
         rows.exec_driver_sql(
             "UPDATE sessions SET first_prompt = :text WHERE id = :session AND first_prompt = ''",
             {"text": event.text, "session": at.session},

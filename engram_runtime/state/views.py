@@ -107,6 +107,13 @@ class TaskView(View, frozen=True, kw_only=True):
     checkpoint: int | None = None
     """The checkpoint it was said to start from."""
 
+    @property
+    def shown_status(self) -> str:
+        """The status for people: “ended” where it still says open, but its last session finished and none is live."""
+        finished = self.last_verdict is not None and self.last_verdict.kind == "finished"
+        still_open = self.status in ("planning", "in_progress")
+        return "ended" if still_open and finished and not self.live and not self.interrupted else self.status
+
 
 class ExecutionView(View, frozen=True, kw_only=True):
     """An intent that outlives its attempts. `continuity_score` is the last one evaluated for a task of it."""

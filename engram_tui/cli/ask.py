@@ -20,7 +20,7 @@ from engram_tui.cli.output import age
 from engram_tui.discovery import state_of
 from engram_tui.messages import RecoveryCard, RecoveryChoice
 from engram_tui.supervisor.briefings import briefing_for, changed_since
-from engram_tui.supervisor.spec import SessionSpec
+from engram_tui.supervisor.spec import CONTINUE, SessionSpec
 from engram_tui.watch import git_watch
 
 if TYPE_CHECKING:

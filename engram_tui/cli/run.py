@@ -19,13 +19,11 @@ from engram_tui.cli.face import load_face
 from engram_tui.cli.home import find_task, home, is_new, nothing_interrupted, opened
 from engram_tui.cli.output import note
 from engram_tui.cli.terminal import check_terminal, is_terminal, terminal_size
-from engram_tui.supervisor.spec import UNKEPT, SessionSpec
+from engram_tui.supervisor.spec import CONTINUE, UNKEPT, SessionSpec
 
 if TYPE_CHECKING:
     from engram_runtime.runtime import Runtime
     from engram_runtime.state.views import TaskView
-
-CONTINUE = "Continue the interrupted task"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def tasks_command(everywhere: bool, as_json: bool) -> None:
         rows = [
             [
                 f"#{t.id}",
-                "interrupted" if t.interrupted else "live" if t.live else t.status,
+                "interrupted" if t.interrupted else "live" if t.live else t.shown_status,
                 one_line(t.name, 44),
                 f"{t.features_done}/{t.features_done + t.features_open}",
                 str(t.attempts),

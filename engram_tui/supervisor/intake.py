@@ -11,6 +11,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -50,14 +51,22 @@ class Live:
 
 
 class Intake:
-    """Takes observations in, posts events, keeps `live`. `on_moment` hears of what may call for a checkpoint."""
+    """Takes observations in, posts events, keeps `live`. `on_moment` hears of what may call for a checkpoint.
+
+    `own_prompt` is what Engram itself submits first (on resume): it is no word of the user.
+    """
 
     def __init__(
-        self, live: Live, post: Callable[..., None], on_moment: Callable[[ob.Observation], None]
+        self,
+        live: Live,
+        post: Callable[..., None],
+        on_moment: Callable[[ob.Observation], None],
+        own_prompt: str = "",
     ) -> None:
         self.live = live
         self._post = post
         self._on_moment = on_moment
+        self._own_prompt = " ".join(own_prompt.split())
         self._told: dict[str, Counter[tuple[str, str]]] = {"hook": Counter(), "transcript": Counter()}
         self._calls: OrderedDict[str, str] = OrderedDict()
         self._recorded_fill = 0
@@ -104,8 +113,14 @@ class Intake:
         self.live.prompts += 1
         self.live.first_prompt = self.live.first_prompt or head(o.text, PROMPT_LENGTH)
         self._clear("waiting")
-        self._post(ev.PromptSubmitted(text=head(o.text, PROMPT_LENGTH)))
+        by: Literal["user", "engram"] = "engram" if self._is_own(o.text) else "user"
+        self._post(ev.PromptSubmitted(text=head(o.text, PROMPT_LENGTH), by=by))
         return True
+
+    def _is_own(self, text: str) -> bool:
+        """Whether the session's first prompt is the one Engram submits; the same words later are the user's."""
+        own, self._own_prompt = self._own_prompt, ""
+        return own != "" and " ".join(text.split()) == own
 
     def _ToolBegan(self, o: ob.ToolBegan) -> bool:
         if self._seen(f"began:{o.call_id}", o.call_id):

@@ -24,7 +24,7 @@ from engram_runtime.state.views import SessionView
 from engram_tui.agents.registry import adapter
 from engram_tui.supervisor.aftermath import changes_left, end_agent
 from engram_tui.supervisor.intake import Intake, Live
-from engram_tui.supervisor.spec import SessionFile, SessionFolder
+from engram_tui.supervisor.spec import CONTINUE, SessionFile, SessionFolder
 from engram_tui.supervisor.states import SessionState
 from engram_tui.supervisor.tasks import task_name
 from engram_tui.watch import git_watch
@@ -137,7 +137,8 @@ def _read_rest(runtime: Runtime, view: SessionView, told: list[Observation]) -> 
     """Record what the transcript tells beyond the journal; the task the session was on (made from its first prompt)."""
     task = view.task
     events: list[ev.Event] = []
-    intake = Intake(Live(SessionState(0.0, 0.0)), lambda *new: events.extend(new), lambda _o: None)
+    own = CONTINUE if view.resumed_task is not None else ""
+    intake = Intake(Live(SessionState(0.0, 0.0)), lambda *new: events.extend(new), lambda _o: None, own)
     recorded = [e.event for e in runtime.events(session=view.id, kinds=TOLD_TWICE, limit=100_000)]
     intake.known(
         prompts=[e.text for e in recorded if isinstance(e, ev.PromptSubmitted)],

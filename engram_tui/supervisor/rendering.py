@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 
-from engram_runtime.journal.records import Checkpoint, Item
+from engram_runtime.continuity.briefing import plain_reason
+from engram_runtime.journal.records import Checkpoint, Item, Prohibition
 from engram_runtime.state.views import CheckpointView
 
 MARKS = {"verified": "✓ seen", "claimed": "· claimed", "contradicted": "✗ contradicted"}
@@ -27,7 +28,7 @@ def checkpoint_text(view: CheckpointView) -> str:
     lines += _section("In progress", [_item(i) for i in content.in_progress])
     lines += _section("Blocked", [_item(i) for i in content.blocked])
     lines += _section("Next", [i.text for i in content.preferred_next])
-    lines += _section("Must not be redone", [f"{p.action} ({p.reason})" for p in content.must_not_redo])
+    lines += _section("Must not be redone", [_prohibition(p) for p in content.must_not_redo])
     lines += _section("Must be preserved", [i.text for i in content.must_preserve])
     lines += _section("Last failure", [_item(content.last_failure)] if content.last_failure else [])
     lines += _section("Files", _files(content))
@@ -47,6 +48,10 @@ def compared(view: CheckpointView, before: CheckpointView) -> str:
 def _section(title: str, lines: list[str]) -> list[str]:
     # Lines within an agent's text stay below their own: they cannot pass for a section.
     return ["", title, *("  " + line.replace("\n", "\n    ") for line in lines)] if any(lines) else []
+
+
+def _prohibition(prohibition: Prohibition) -> str:
+    return prohibition.action + (f" ({plain_reason(prohibition.reason)})" if prohibition.reason else "")
 
 
 def _item(item: Item) -> str:

@@ -21,6 +21,8 @@ from engram_runtime.structs import built
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+CONTINUE = "Continue the interrupted task"
+"""The prompt Engram submits where a session goes on with a task."""
 PROBE_S = 0.2
 SOCKET_PATH_LIMIT = 100
 """AF_UNIX paths may have 107 bytes on Linux, 103 on macOS."""

@@ -40,7 +40,7 @@ def _task_line(runtime: Runtime, task: TaskView, current: int | None) -> TaskLin
         id=task.id,
         name=task.name,
         goal=task.goal,
-        status=task.status,
+        status=task.status if task.id == current else task.shown_status,
         current=task.id == current,
         interrupted=task.interrupted,
         attempts=task.attempts,

@@ -85,7 +85,7 @@ class Supervisor:
         self.reaper = Reaper({process.pid})
         self.tree = ProcessTree(process.id, spec.id, spared=self._spared)
         self.recorder = Recorder(spec.id, self._changed)
-        self.intake = Intake(self.live, self.recorder.post, self._on_moment)
+        self.intake = Intake(self.live, self.recorder.post, self._on_moment, spec.prompt or "")
         self.display = Display(
             process, spec.cols, spec.rows, self.attached, self.reaper.know, answers=spec.mode != "headless"
         )

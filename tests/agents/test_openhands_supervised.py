@@ -177,7 +177,7 @@ def test_an_openhands_killed_in_mid_tool_is_resumed_where_it_was(
         assert (home.work / "reproduce.log").read_text() == "reproduce\n"
         assert (home.work / "trace.log").exists()
         sessions = engram_json(home, "sessions")
-        assert {session["last_prompt"] for session in sessions} == {PROMPT, "Continue the interrupted task"}
+        assert {session["last_prompt"] for session in sessions} == {PROMPT, ""}
         assert [" ".join(p.cmdline()) for p in home.processes()] == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engram_runtime.continuity.briefing import estimated_tokens, render_briefing
+from engram_runtime.continuity.briefing import estimated_tokens, plain_reason, render_briefing
 from engram_runtime.journal.records import (
     Checkpoint,
     ContextFill,
@@ -79,7 +79,7 @@ def test_it_says_all_that_a_successor_needs() -> None:
     text = render_briefing(task(), checkpoint(FULL), now=NOW, head="ffff00001111").text
     for said in (
         "claude was killed (killed(9))", "exit status 137", "version 3 (KILLED), 41 min ago", "61% full",
-        "Goal: Fix the login loop", "- raise the leeway [in auth]: failed dont retry", "the public API",
+        "Goal: Fix the login loop", "- raise the leeway [in auth]: tried before and failed", "the public API",
         "- [claimed] tracing the JWT", "- [seen] reproduced it (pytest exit 1)", "- [claimed] cleared cookies",
         "deploy (no key)", "Bash pytest -x: was running when it stopped", "token expired (cause: clock; fix: use UTC)",
         "write a test", "modified src/auth.py +6 −2", "added notes.txt (untracked)", "README.md", "other.py",
@@ -184,3 +184,11 @@ def test_a_task_without_a_checkpoint_still_has_a_briefing() -> None:
     text = render_briefing(task(), None, now=NOW).text
     assert "Fix the login loop" in text
     assert "No checkpoint" in text
+
+
+def test_a_code_for_a_reason_is_told_in_plain_words_and_free_text_as_it_is() -> None:
+    assert (
+        plain_reason("failed_dont_retry; cause: clock_skew") == "tried before and failed; cause: clock_skew"
+    )
+    assert plain_reason("user_forbidden") == "the user forbade it"
+    assert plain_reason("breaks load_user()") == "breaks load_user()"

@@ -56,6 +56,21 @@ def test_the_first_prompt_is_the_goal(story: Story) -> None:
     assert compose(story.facts()).first_prompt == "Fix the login"
 
 
+def test_what_engram_submits_on_resume_does_not_become_the_users_last_prompt(story: Story) -> None:
+    story.say(ev.PromptSubmitted(text="and mind the tests"))
+    story.write()
+    story.runtime.append(
+        ev.SessionStarted(agent="claude", cwd="/w", resumed_task=story.task),
+        ev.TaskAttached(task=story.task),
+        ev.PromptSubmitted(text="Continue the interrupted task", by="engram"),
+        session="s2",
+    )
+    resumed = gather(story.runtime.state, story.task, "s2")
+    assert compose(resumed).last_prompt == "and mind the tests"
+    story.runtime.append(ev.PromptSubmitted(text="faster, please"), session="s2")
+    assert compose(gather(story.runtime.state, story.task, "s2")).last_prompt == "faster, please"
+
+
 def test_an_item_is_in_progress_until_it_is_done(story: Story) -> None:
     story.track("trace", "in_progress")
     assert [i.text for i in compose(story.facts()).in_progress] == ["trace"]
@@ -168,6 +183,7 @@ def test_a_tracked_failure_is_the_last_failure_and_not_to_be_redone(story: Story
     assert content.last_failure is not None and content.last_failure.text == "leeway hid it"
     assert content.must_not_redo[0].action == "leeway hid it"
     assert "compare issuer" in content.must_not_redo[0].reason
+    assert "_" not in content.must_not_redo[0].reason
 
 
 def test_unchanged_state_is_recognised(story: Story) -> None:

@@ -43,6 +43,30 @@ def test_the_same_prompt_twice_by_the_user_counts_twice() -> None:
     assert taker.live.prompts == 2
 
 
+def test_the_prompt_engram_submits_on_resume_is_not_recorded_as_the_users() -> None:
+    posted: list[ev.Event] = []
+    taker = Intake(
+        Live(SessionState(0, 0)), lambda *e: posted.extend(e), lambda _: None, own_prompt="Go on with it"
+    )
+    told = ("Go on  with it", "now the tests", "Go on with it")
+    for text in told:
+        taker.take((ob.Prompted(text=text), ob.Prompted(text=text, channel="transcript")))
+    assert [(e.text, e.by) for e in posted if isinstance(e, ev.PromptSubmitted)] == [
+        (told[0], "engram"),
+        (told[1], "user"),
+        (told[2], "user"),
+    ]
+
+
+def test_a_resumed_session_that_begins_with_the_users_own_words_has_no_prompt_of_engram() -> None:
+    posted: list[ev.Event] = []
+    taker = Intake(
+        Live(SessionState(0, 0)), lambda *e: posted.extend(e), lambda _: None, own_prompt="Go on with it"
+    )
+    taker.take((ob.Prompted(text="first the tests"), ob.Prompted(text="Go on with it")))
+    assert [e.by for e in posted if isinstance(e, ev.PromptSubmitted)] == ["user", "user"]
+
+
 def test_a_late_transcript_does_not_bring_a_finished_call_back_to_life() -> None:
     taker, _, _ = intake()
     taker.take((ob.ToolEnded(tool="Bash", call_id="t1"), ob.ToolBegan(tool="Bash", call_id="t1")))
