@@ -247,3 +247,17 @@ def test_the_catalogue_fits_its_budget() -> None:
 def test_the_version_on_the_wire_is_the_projects() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
     assert catalogue.version() == project["version"]
+
+
+def test_importance_is_shown_without_the_rest_of_a_sum(agent: Any) -> None:
+    task = agent.call("create_task", name="t")["task_id"]
+    content = "the port is 8400"
+    agent.call("store_memory", content=content, importance=0.9500000000000001)
+    agent.call("track_progress", feature="f", status="done", task_id=task)
+    (recalled,) = [
+        m for m in agent.call("recall_memory", query="port")["memories"] if m["content"] == content
+    ]
+    restored = agent.call("restore_checkpoint", task_id=task, memory_restore_mode="FULL")
+    (related,) = [m for m in restored["related_memories"] if m["content"] == content]
+    (listed,) = [m for m in agent.call("get_task", task_id=task)["other_memories"] if m["content"] == content]
+    assert [recalled["importance"], related["importance"], listed["importance"]] == [0.95] * 3
