@@ -321,7 +321,7 @@ def _related(row: MemoryRow) -> JSONObject:
     return {
         "memory_id": row.id,
         "category": row.category,
-        "importance": row.importance,
+        "importance": round(row.importance, 4),
         "content": row.content,
         "metadata_type": row.memory_type,
     }

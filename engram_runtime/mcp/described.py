@@ -35,7 +35,7 @@ def memory_entry(row: MemoryRow) -> JSONObject:
     return {
         "memory_id": row.id,
         "content": row.content,
-        "importance": row.importance,
+        "importance": round(row.importance, 4),
         "created_at": row.created_at,
         "metadata": row.metadata,
     }

@@ -172,7 +172,7 @@ def _recalled(call: Call, row: MemoryRow, strength: float, similarity: float, sc
         "id": row.id,
         "content": row.content,
         "category": row.category,
-        "importance": row.importance,
+        "importance": round(row.importance, 4),
         "quality_score": row.metadata.get("quality_score"),
         "strength": round(strength, 4),
         "similarity": round(similarity, 4),

@@ -78,17 +78,24 @@ def read_arguments(tool: str, kind: type[_Arguments], given: Mapping[str, Any]) 
     try:
         limits = {"content": LONGEST_CONTENT, "new_content": LONGEST_CONTENT}
         clean = {name: _inert(value, name, limits.get(name, LONGEST_TEXT)) for name, value in values.items()}
-        return msgspec.convert(clean, built(kind))
+        read = msgspec.convert(clean, built(kind))
     except msgspec.ValidationError as error:
         known = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        takes = f"parameters: {known}" if known else "it takes no parameters"
         detail = str(error).replace("`$.", "`").replace("Object contains", "there is an")
-        raise UsageError(
-            f"{tool}: {detail}.", hint=f"Correct it and call again; parameters: {known}."
-        ) from error
+        raise UsageError(f"{tool}: {detail}.", hint=f"Correct it and call again; {takes}.") from error
     except _TooMuch as error:
         raise UsageError(
             f"{tool}: {error}", hint="Send a summary, and name the file that has the rest."
         ) from error
+    for name, value in clean.items():
+        if isinstance(value, str) and not value.strip() and _wants_words(hints[name]):
+            raise UsageError(f"{tool}: {name} is blank.", hint="Say it in words and call again.")
+    return read
+
+
+def _wants_words(hint: Any) -> bool:
+    return hint == Text or Text in typing.get_args(hint)
 
 
 class _TooMuch(ValueError):

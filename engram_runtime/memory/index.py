@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from engram_runtime.database import atomic, connect_bare, driver, exclusive, failure, load_vec
+from engram_runtime.errors import StoreUnavailable
 from engram_runtime.journal.events import Recorded
 from engram_runtime.memory import projector
 from engram_runtime.memory.vectors import BlobStore, VecStore, VectorStore
@@ -48,7 +49,8 @@ class Index:
     """The memory file of a home, for one process. Thread-safe: one connection under one lock.
 
     A file that is damaged, or that does not belong to this journal, is deleted and rebuilt. Where the home
-    cannot be written the index is kept in RAM. `model` is the setting whose vectors are used.
+    cannot be written the index is kept in RAM. While the home is away (moved, unmounted) what needs its files is
+    refused with StoreUnavailable; once it is back the index goes on. `model` is the setting whose vectors are used.
     """
 
     def __init__(self, home: Path, journal: JournalReader, model: str = "") -> None:
@@ -58,6 +60,7 @@ class Index:
         self._lock = threading.RLock()
         self._position = 0
         self._in_memory = False
+        self._closed = False
         self._inode = 0
         self._connection: Any = None
         self.vectors: VectorStore
@@ -75,6 +78,28 @@ class Index:
                 # Not writable (read-only home, full disk): what is derived can live in RAM.
                 self._in_memory = True
             self._connect()
+        self._replace_another_journals()
+
+    def _reopen(self) -> None:
+        """Connects again after the file went away. Raises StoreUnavailable where it is away still."""
+        self._require_home()
+        try:
+            self._connect()
+            self._replace_another_journals()
+        except (OSError, driver().DatabaseError) as error:
+            self._close_connection()
+            if _is_unsound(error):
+                raise
+            raise failure(error, "The memory index") from error
+
+    def _require_home(self) -> None:
+        home = self._files.memory.parent
+        if not self._in_memory and not home.is_dir():
+            raise StoreUnavailable(
+                f"The home {home} is not there.", hint="Put it back or mount it, then try again."
+            )
+
+    def _replace_another_journals(self) -> None:
         if not self._belongs():
             self._close_connection()
             self._delete()
@@ -133,6 +158,7 @@ class Index:
     def rebuild(self) -> None:
         """Deletes the file and derives it anew; vectors follow when they are embedded again."""
         with self._lock:
+            self._require_home()
             self._close_connection()
             self._delete()
             self._connect()
@@ -141,7 +167,7 @@ class Index:
     def healing(self, call: Callable[[], T]) -> T:
         """Runs a query; if the file proves damaged, rebuilds it and runs the query again.
 
-        Raises StoreUnavailable where the file cannot be used for another reason (full disk, locked).
+        Raises StoreUnavailable where the file cannot be used for another reason (home away, full disk, locked).
         """
         with self._lock:
             try:
@@ -149,6 +175,7 @@ class Index:
             except (driver().ProgrammingError, driver().NotSupportedError):
                 raise
             except (OSError, driver().DatabaseError) as error:
+                self._require_home()
                 if "readonly" in str(error) and not self._in_memory:
                     # The file may not be written (any more): what is derived can live in RAM.
                     self._in_memory = True
@@ -160,6 +187,7 @@ class Index:
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
+            self._closed = True
             self._close_connection()
 
     def _close_connection(self) -> None:
@@ -173,8 +201,10 @@ class Index:
     def connection(self) -> Iterator[Any]:
         """The connection, for this thread alone meanwhile."""
         with self._lock:
-            if self._connection is None:
+            if self._closed:
                 raise driver().ProgrammingError("the memory index is closed")
+            if self._connection is None:
+                self._reopen()
             yield self._connection
 
     @contextlib.contextmanager
@@ -199,8 +229,9 @@ class Index:
         with self._lock:
             if not self._in_memory and self._connection is not None and self._file_inode() != self._inode:
                 # Rebuilt by another process (`engram rebuild-cache`, a forget): its file is the one to go on with.
+                self._require_home()
                 self._close_connection()
-                self._connect()
+                self._reopen()
             while self._position < head and self._apply_batch():
                 pass
             return self._position

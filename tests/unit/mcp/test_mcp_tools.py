@@ -64,6 +64,14 @@ def test_a_task_of_another_project_is_refused(agent: Any) -> None:
         ("session_handoff", {"summary": "x", "completed": ["a"] * 501}, "completed has 501 entries"),
         ("session_handoff", {"summary": "x", "must_not_redo": [{"reason": "y"}]}, "must_not_redo"),
         ("report_interruption", {"reason": "banana"}, "reason"),
+        ("create_task", {"name": " "}, "name is blank"),
+        ("track_progress", {"feature": "\n", "status": "done"}, "feature is blank"),
+        ("track_failure", {"error": " ", "component": "c"}, "error is blank"),
+        ("track_failure", {"error": "e", "component": "\t"}, "component is blank"),
+        ("session_handoff", {"summary": " "}, "summary is blank"),
+        ("detect_drift", {"task_id": 1, "current_goal": " "}, "current_goal is blank"),
+        ("recall_memory", {"query": "x", "session_id": " "}, "session_id is blank"),
+        ("get_runtime_health", {"colour": "red"}, "it takes no parameters"),
         ("update_task", {"task_id": 1}, "nothing to change"),
         ("update_memory", {"memory_id": 99, "new_content": "x"}, "99"),
         ("make_coffee", {}, "There is no tool"),
@@ -239,3 +247,17 @@ def test_the_catalogue_fits_its_budget() -> None:
 def test_the_version_on_the_wire_is_the_projects() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
     assert catalogue.version() == project["version"]
+
+
+def test_importance_is_shown_without_the_rest_of_a_sum(agent: Any) -> None:
+    task = agent.call("create_task", name="t")["task_id"]
+    content = "the port is 8400"
+    agent.call("store_memory", content=content, importance=0.9500000000000001)
+    agent.call("track_progress", feature="f", status="done", task_id=task)
+    (recalled,) = [
+        m for m in agent.call("recall_memory", query="port")["memories"] if m["content"] == content
+    ]
+    restored = agent.call("restore_checkpoint", task_id=task, memory_restore_mode="FULL")
+    (related,) = [m for m in restored["related_memories"] if m["content"] == content]
+    (listed,) = [m for m in agent.call("get_task", task_id=task)["other_memories"] if m["content"] == content]
+    assert [recalled["importance"], related["importance"], listed["importance"]] == [0.95] * 3
