@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from engram_runtime.continuity.inert import inert_line
 from engram_runtime.continuity.interruptions import age
+from engram_runtime.continuity.prohibitions import in_force
 from engram_runtime.journal.records import (
     Checkpoint,
     FileChange,
@@ -111,6 +114,9 @@ def render_briefing(
     shortened when nothing else is left.
     """
     content = checkpoint.content if checkpoint else None
+    if content is not None:
+        kept = in_force(content.must_not_redo, now)
+        content = msgspec.structs.replace(content, must_not_redo=kept)
     sections = _sections(task, content or Checkpoint(), failures, memories, changed_since, head)
     opening = f'<engram-briefing task="{task.id}"' + (
         f' checkpoint="{checkpoint.version}">' if checkpoint else ">"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from engram_runtime.continuity.lineage import failures_of_all_attempts, inherited
+from engram_runtime.continuity.prohibitions import in_force
 from engram_runtime.continuity.standing import Sights
 from engram_runtime.journal.records import (
     Checkpoint,
@@ -308,8 +309,8 @@ def _must_not_redo(facts: Facts, before: Checkpoint) -> tuple[Prohibition, ...]:
         for f in facts.failures
     ]
     found: dict[str, Prohibition] = {}
-    for item in (*said, *failed, *before.must_not_redo):
-        if (item.expires_at is None or item.expires_at > facts.now) and _key(item.action):
+    for item in in_force((*said, *failed, *before.must_not_redo), datetime.fromisoformat(facts.now)):
+        if _key(item.action):
             found.setdefault(_key(item.action), item)
     return tuple(found.values())[:MOST_ITEMS]
 

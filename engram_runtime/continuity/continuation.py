@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from engram_runtime.continuity.prohibitions import in_force
 from engram_runtime.journal.records import (
     Checkpoint,
     Confidence,
@@ -80,7 +81,7 @@ def continuation(view: CheckpointView, *, now: datetime) -> Continuation:
         in_progress=_texts(content.in_progress),
         blocked=_texts(content.blocked),
         preferred_next=_texts(content.preferred_next),
-        must_not_redo=content.must_not_redo,
+        must_not_redo=in_force(content.must_not_redo, now),
         must_preserve=_texts(content.must_preserve),
         working_set=content.working_set,
         active_constraints=constraints_of(content),

@@ -11,6 +11,7 @@ import msgspec
 
 from engram_runtime.continuity.continuation import hours_between
 from engram_runtime.continuity.inert import inert_line
+from engram_runtime.continuity.prohibitions import in_force
 from engram_runtime.journal.events import InterruptionReason
 from engram_runtime.journal.records import Verdict, VerdictKind
 from engram_runtime.state.views import HandoffView, InterruptionView, SessionView, TaskView
@@ -225,7 +226,7 @@ def _handoff_pin(queries: Queries, handoff: HandoffView, now: datetime) -> Pin:
         ("In progress", handoff.in_progress),
         ("Blocked", handoff.blocked),
         ("Next", handoff.next_steps),
-        ("Must not be redone", tuple(p.action for p in handoff.must_not_redo)),
+        ("Must not be redone", tuple(p.action for p in in_force(handoff.must_not_redo, now))),
         ("Must be preserved", handoff.must_preserve),
     ):
         if texts:

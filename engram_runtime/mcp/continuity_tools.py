@@ -11,7 +11,8 @@ from msgspec import Meta
 from engram_runtime.continuity.interruptions import intelligence
 from engram_runtime.continuity.lineage import failures_of_all_attempts
 from engram_runtime.continuity.metrics import ContinuityScore, score
-from engram_runtime.errors import NotFound, StoreError
+from engram_runtime.continuity.prohibitions import end_of
+from engram_runtime.errors import NotFound, StoreError, UsageError
 from engram_runtime.journal.events import (
     CheckpointRestored,
     HandoffRecorded,
@@ -289,9 +290,16 @@ def _no_checkpoint(call: Call, task: TaskView, version: int | None) -> NoCheckpo
 def _prohibition(entry: str | Forbidden) -> Prohibition:
     if isinstance(entry, str):
         return Prohibition(action=entry)
-    return Prohibition(
-        action=entry.action, reason=entry.reason, scope=entry.scope, expires_at=entry.expires_at or None
-    )
+    expires_at = None
+    if entry.expires_at:
+        try:
+            expires_at = end_of(entry.expires_at)
+        except ValueError:
+            raise UsageError(
+                f"session_handoff: expires_at is {entry.expires_at!r}.",
+                hint="Give a time as 2026-12-31T18:00:00Z, or leave it out.",
+            ) from None
+    return Prohibition(action=entry.action, reason=entry.reason, scope=entry.scope, expires_at=expires_at)
 
 
 def _working_set(given: WorkedWith | None) -> WorkingSet | None:

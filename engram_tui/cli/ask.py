@@ -53,8 +53,6 @@ def _chosen(
     fresh: SessionSpec, card: RecoveryCard, choice: RecoveryChoice, latest: CheckpointView | None
 ) -> SessionSpec:
     """The session that was chosen: the command as it was typed, or another agent without its arguments."""
-    from engram_tui.cli.run import CONTINUE
-
     if choice.action == "fresh":
         return fresh
     spec = msgspec.structs.replace(

@@ -142,8 +142,9 @@ def test_tasks_and_executions_of_another_project_are_refused(agent: Any) -> None
     assert "another project" in agent.refused("retry_task", task_id=other)
     assert "another project" in agent.refused("spawn_subtask", parent_task_id=other, name="x")
     assert "another project" in agent.refused("trace_execution", execution_id=f"exec-{execution}")
-    for name in ("exec-99", "exec-0", "exec-x", "7", " "):
+    for name in ("exec-99", "exec-0", "exec-x", "7"):
         assert "does not exist" in agent.refused("trace_execution", execution_id=name)
+    assert "is blank" in agent.refused("trace_execution", execution_id=" ")
 
 
 def test_a_named_checkpoint_must_exist_and_is_taken_over(agent: Any) -> None:

@@ -261,3 +261,17 @@ def test_importance_is_shown_without_the_rest_of_a_sum(agent: Any) -> None:
     (related,) = [m for m in restored["related_memories"] if m["content"] == content]
     (listed,) = [m for m in agent.call("get_task", task_id=task)["other_memories"] if m["content"] == content]
     assert [recalled["importance"], related["importance"], listed["importance"]] == [0.95] * 3
+
+
+def test_an_end_that_is_no_time_is_refused_and_one_of_another_zone_is_kept_in_utc(agent: Any) -> None:
+    agent.call("create_task", name="queue")
+
+    def handed_over(end: str) -> dict[str, Any]:
+        return {"summary": "half way", "must_not_redo": [{"action": "restart it", "expires_at": end}]}
+
+    refused = agent.refused("session_handoff", **handed_over("yesterday"))
+    assert "expires_at is 'yesterday'" in refused and "2026-12-31T18:00:00Z" in refused
+    agent.call("session_handoff", **handed_over("2099-03-01T13:30:00+02:00"))
+    (checkpoint,) = agent.runtime.state.checkpoints(task=agent.call("list_tasks")["tasks"][0]["id"])
+    (kept,) = agent.runtime.state.checkpoint(checkpoint.id).content.must_not_redo
+    assert kept.expires_at == "2099-03-01T11:30:00Z"
