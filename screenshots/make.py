@@ -24,8 +24,10 @@ from engram_runtime import ids
 from engram_runtime.paths import project_of
 from engram_runtime.runtime import Runtime
 from engram_runtime.settings import Settings
+from engram_tui.agents.registry import adapter
 from engram_tui.app import EngramApp
 from engram_tui.cli.ask import recovery_card
+from engram_tui.cli.run import Wish
 from engram_tui.client import request
 from engram_tui.screens.session import SessionScreen
 from engram_tui.supervisor.launch import start_detached
@@ -106,7 +108,8 @@ async def card(stage: Stage) -> None:
     """The recovery card of the killed demo agent."""
     with Runtime.open(stage.home, project=project_of(stage.work)) as runtime:
         task = runtime.state.interrupted_tasks(runtime.project)[0]
-        shown_card = recovery_card(runtime, task, stage.work)
+        typed = Wish(agent=adapter("demo"), executable=sys.executable, args=(), cwd=stage.work, headless=False)
+        shown_card = recovery_card(runtime, task, typed)
 
     async def nothing(_choice: Any) -> Path:
         raise RuntimeError("a picture starts nothing")
