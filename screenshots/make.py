@@ -108,7 +108,9 @@ async def card(stage: Stage) -> None:
     """The recovery card of the killed demo agent."""
     with Runtime.open(stage.home, project=project_of(stage.work)) as runtime:
         task = runtime.state.interrupted_tasks(runtime.project)[0]
-        typed = Wish(agent=adapter("demo"), executable=sys.executable, args=(), cwd=stage.work, headless=False)
+        typed = Wish(
+            agent=adapter("demo"), executable=sys.executable, args=(), cwd=stage.work, headless=False
+        )
         shown_card = recovery_card(runtime, task, typed)
 
     async def nothing(_choice: Any) -> Path:

@@ -124,6 +124,9 @@ class Adapter(ABC):
     reports_prompts: bool = True
     """Hooks or transcript tell its prompts; where not, the command line counts as the first one."""
 
+    suspends_itself: bool = False
+    """Ctrl-Z makes it stop for the shell it was started from, and wait for SIGCONT."""
+
     def supervises(self, args: tuple[str, ...]) -> bool:
         """False for calls that are no session (`--version`, `mcp list`): Engram steps aside for them."""
         return True

@@ -53,6 +53,7 @@ class Claude(Adapter):
     title = "Claude Code"
     programs = ("claude",)
     verified = "2.1.330"
+    suspends_itself = True
 
     def supervises(self, args: tuple[str, ...]) -> bool:
         """Not subcommands, --help, --version, nor runs that leave this terminal."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,8 @@ THREADS = 16
 """Slow git, a slow disk and the death of the agent must not wait for each other."""
 
 RUNTIME_WAIT_S = 30.0
+CONTINUE_S = 0.5
+"""How long after Ctrl-Z an agent that suspends itself is continued: it first puts its terminal back."""
 
 
 class Supervisor:
@@ -381,9 +384,16 @@ class Supervisor:
             self.checkpoint_soon("DETACH", "the last UI is gone")
         self.panes.touch()
 
+    def _continue_agent(self, ui: UI) -> None:
+        """Under Engram there is no shell whose `fg` would continue an agent that suspended itself."""
+        self.process.signal(signal.SIGCONT)
+        ui.send(m.pack(m.Notice(text="Ctrl-Z: there is no shell to return to, so the agent goes on")))
+
     async def ui_said(self, ui: UI, message: Any) -> None:
         """A message of a UI."""
         if await self.display.said(ui, message):
+            if isinstance(message, m.Key) and message.key == "ctrl+z" and self.adapter.suspends_itself:
+                asyncio.get_running_loop().call_later(CONTINUE_S, self._continue_agent, ui)
             return
         if isinstance(message, m.WriteCheckpoint):
             answer = await self.control("checkpoint", {"note": message.note})

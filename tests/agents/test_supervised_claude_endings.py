@@ -152,6 +152,19 @@ def test_leaving_a_terminal_session_is_the_users_own_doing(
         judge(at, terminal.wait_exit(15), end, "SessionEnd(prompt_input_exit)")
 
 
+def test_ctrl_z_leaves_no_dead_session(claude_cli: Path) -> None:
+    """Claude suspends itself and waits for a shell's `fg`, which nobody could type."""
+    with (
+        desk(lambda request: Reply.say("ALL-DONE"), claude_cli) as at,
+        at.open("run", "claude", "--", BYPASS, "Do the job") as terminal,
+    ):
+        terminal.wait_screen(lambda screen: "ALL-DONE" in screen and " · done " in screen, 30)
+        terminal.send("\x1a")
+        terminal.wait_screen("there is no shell to return to", 10)
+        leave_by_exit(terminal)
+        judge(at, terminal.wait_exit(15), End("user_quit", 0, "EXIT", interrupted=False))
+
+
 CONDITIONS: Final = (
     (Reply.fail(400, TOO_LONG), "context overflow since", "OVERFLOW"),
     (Reply.fail(429), "rate limit since", "RATE_LIMIT"),
