@@ -18,7 +18,7 @@ from tests.contract.servers import PROJECT, http_server, server
 from tests.support import rounds, wait_until
 
 TRACES = (b"Traceback", b'File "', b"site-packages", b"sqlalchemy", b"internal error")
-FINE = {200, 202, 400, 401, 403, 404, 405, 406, 413, 415, 421, 422}
+FINE = {200, 202, 204, 400, 401, 403, 404, 405, 406, 413, 415, 421, 422}
 SEED = 20260730
 
 
