@@ -16,6 +16,8 @@ def test_the_card_says_who_changed_what_and_enter_starts_what_was_typed(at: Benc
     with at.open("run", "demo", env={"ENGRAM_DEMO_PACE": "60"}) as terminal:
         terminal.wait_screen("Enter continue with demo", 30)
         terminal.send("\r")
+        # Only a session that left something open is offered again.
+        wait_until(lambda: at.ask("tasks")[0]["features_open"], 30)
         wait_until(lambda: at.engram("stop").code == 0, 30)
         terminal.wait_exit(30)
     (at.work / "later.txt").touch()
