@@ -25,6 +25,13 @@ from engram_runtime.memory.vocabulary import (
 
 @dataclass(frozen=True, slots=True)
 class Compared:
+    """Two texts beside each other: `matched` words stand in both, the others are left over on either side.
+
+    `cosine` is that of their sentence vectors; `opposed` and `changes` say in words what contradicts and what speaks of
+    a change; `back` are places of the newer text that were matched by being opposite; `replaced`: one word stands in
+    another's place; `other_subject`: they speak of different things.
+    """
+
     old: Statement
     new: Statement
     cosine: float
@@ -45,6 +52,7 @@ class Compared:
 
 
 def compare(old: Statement, new: Statement, cosine: float) -> Compared:
+    """Matches the parts of an older and a newer text. A pure function; `cosine` is -1 to 1."""
     pairs = match(old.content, new.content)
     is_note = old.is_long or new.is_long
     opposed = [] if is_note else _opposed(old, new, pairs)
@@ -302,8 +310,10 @@ def _last_verb(statement: Statement, before: int) -> str:
 
 
 def words(tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+    """Those of the tokens that are no values."""
     return tuple(token for token in tokens if token.kind != "value")
 
 
 def named(tokens: tuple[Token, ...]) -> bool:
+    """Whether one of the tokens is a name or an identifier."""
     return any(token.kind in ("name", "identifier") for token in tokens)
